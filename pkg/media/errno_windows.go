@@ -1,0 +1,8 @@
+package media
+
+import (
+	"errors"
+	"io/fs"
+)
+
+func isNotThere(err error) bool { return errors.Is(err, fs.ErrNotExist) }

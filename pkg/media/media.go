@@ -1,0 +1,46 @@
+// Package media keeps bytes under keys. A key is a slash-separated path that is the same in a directory and in a bucket:
+//
+//	videos/{videoId}/original.mp4   the bytes as they came, whatever the container
+//	videos/{videoId}/meta.json      owned by package metadata
+//	videos/{videoId}/hls/{name}     owned by package transcode: master.m3u8 240p.m3u8 240p_000.ts …
+//	pending/{videoId}               empty marker: this video still wants work
+//
+// Names that begin with a dot are work in progress and are never media.
+package media
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"pulsevault/pkg/vault"
+)
+
+// MasterPlaylist is the name, under hls/, of the playlist that a player opens. It is the last file to be published.
+const MasterPlaylist = "master.m3u8"
+
+// VideoKey is the prefix of everything kept for a video.
+func VideoKey(id vault.VideoID) string { return "videos/" + string(id) }
+
+// OriginalKey is where the bytes of an upload end up.
+func OriginalKey(id vault.VideoID) string { return VideoKey(id) + "/original.mp4" }
+
+// MetaKey is where a video's record is.
+func MetaKey(id vault.VideoID) string { return VideoKey(id) + "/meta.json" }
+
+// HLSKey is where a published playlist or segment is.
+func HLSKey(id vault.VideoID, name string) string { return VideoKey(id) + "/hls/" + name }
+
+// PendingKey is the marker of a video that still wants work.
+func PendingKey(id vault.VideoID) string { return "pending/" + string(id) }
+
+// ValidPath reports whether path may name media of a video: it stays inside the video's folder, is written in the
+// characters that every host and client passes on unchanged, and is neither a record nor work in progress.
+func ValidPath(path string) bool {
+	if !pathForm.MatchString(path) || strings.Contains(path, "..") || !filepath.IsLocal(path) {
+		return false
+	}
+	return path != "meta.json"
+}
+
+var pathForm = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){0,7}$`)

@@ -1,0 +1,117 @@
+// Package vault is PulseVault's vocabulary: the ids, states, tasks and error kinds that every other package speaks in.
+// It does no I/O.
+package vault
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// UploadID names one upload: a lower-case UUID, version 7 where we make it, so that ids sort by time.
+type UploadID string
+
+// VideoID names one stored video, in the same form as an UploadID. The two are never the same value: whoever may
+// watch a video must not learn from its name how to write to the upload it came from.
+type VideoID string
+
+// NewUploadID returns a fresh UploadID.
+func NewUploadID() UploadID { return UploadID(newID()) }
+
+// NewVideoID returns a fresh VideoID.
+func NewVideoID() VideoID { return VideoID(newID()) }
+
+// ParseUploadID accepts exactly the canonical lower-case form of a UUID.
+func ParseUploadID(s string) (UploadID, error) {
+	if !idForm.MatchString(s) {
+		return "", invalid("invalid_upload_id", "uploadId must be the lower-case UUID that POST /uploads answered with")
+	}
+	return UploadID(s), nil
+}
+
+// ParseVideoID accepts exactly the canonical lower-case form of a UUID.
+func ParseVideoID(s string) (VideoID, error) {
+	if !idForm.MatchString(s) {
+		return "", invalid("invalid_video_id", "videoId must be the lower-case UUID that POST /uploads/finalize answered with")
+	}
+	return VideoID(s), nil
+}
+
+var idForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Status is where a video stands on its way to being playable.
+type Status string
+
+// The states of a video. They move uploaded → transcoding → transcoded | transcode_failed; see CanBecome.
+const (
+	Uploaded        Status = "uploaded"         // stored and waiting for a worker
+	Transcoding     Status = "transcoding"      // claimed by the worker whose attempt is in meta.json
+	Transcoded      Status = "transcoded"       // its HLS is published
+	TranscodeFailed Status = "transcode_failed" // given up; TranscodeError says why
+)
+
+var moves = map[Status][]Status{
+	Uploaded:        {Transcoding, TranscodeFailed},
+	Transcoding:     {Transcoding, Transcoded, TranscodeFailed, Uploaded},
+	TranscodeFailed: {Transcoding},
+}
+
+// CanBecome reports whether a video may move from s to next. Transcoding may become Transcoding (taken over from a
+// worker that died) and Uploaded (given back by a worker that stops); TranscodeFailed may be retried.
+func (s Status) CanBecome(next Status) bool { return slices.Contains(moves[s], next) }
+
+// Video is what is recorded about a stored video: the content of meta.json, whose format package metadata owns.
+type Video struct {
+	VideoID          VideoID         `json:"videoId"`
+	Filename         string          `json:"filename"`         // as the client named it; never used as a path
+	UserID           string          `json:"userId,omitempty"` // who uploaded it, as far as we know
+	ContentType      string          `json:"contentType"`      // sniffed from the bytes, such as video/mp4
+	OriginalSize     int64           `json:"originalSize"`     // bytes
+	OriginalChecksum string          `json:"originalChecksum"` // lower-case hex SHA-256 of the original
+	UploadedAt       time.Time       `json:"uploadedAt"`
+	UpdatedAt        time.Time       `json:"updatedAt"`
+	Status           Status          `json:"status"`
+	Attempt          int             `json:"attempt"` // how often a worker has claimed the video; fences overtaken workers
+	Version          string          `json:"version"` // of this format: "1.0"
+	Metadata         json.RawMessage `json:"metadata,omitempty"`
+
+	TranscodedAt      *time.Time `json:"transcodedAt,omitempty"`
+	TranscodeDuration float64    `json:"transcodeDuration,omitempty"` // seconds of wall time the transcode took
+	Duration          float64    `json:"duration,omitempty"`          // seconds of video
+	Width             int        `json:"width,omitempty"`             // display size of the original in pixels, after rotation
+	Height            int        `json:"height,omitempty"`
+	Renditions        []string   `json:"renditions,omitempty"`     // names, highest first, such as "720p"
+	TranscodeError    string     `json:"transcodeError,omitempty"` // a reason for people, without paths
+}
+
+// TaskType says what a task asks of a worker.
+type TaskType string
+
+// TranscodeVideo asks for the HLS of one stored original.
+const TranscodeVideo TaskType = "transcode"
+
+// Task is one unit of queued work. Its JSON is the payload in every queue.
+type Task struct {
+	Type    TaskType `json:"type"`
+	VideoID VideoID  `json:"videoId"`
+}
+
+// ID names the task so that enqueueing it twice is harmless.
+func (t Task) ID() string { return string(t.Type) + ":" + string(t.VideoID) }
+
+// Validate refuses a task that no worker could know what to do with.
+func (t Task) Validate() error {
+	if t.Type != TranscodeVideo {
+		return fmt.Errorf("vault: unknown task type %q", t.Type)
+	}
+	if _, err := ParseVideoID(string(t.VideoID)); err != nil {
+		return fmt.Errorf("vault: task names no video: %w", err)
+	}
+	return nil
+}
