@@ -78,17 +78,18 @@ func (d *Dir) Open(_ context.Context, key string) (Object, error) {
 	return f, nil
 }
 
-// Stat tells size and modification time of the bytes under key. A key with no bytes is fs.ErrNotExist.
-func (d *Dir) Stat(_ context.Context, key string) (fs.FileInfo, error) {
+// Stamp returns a text that differs between any two successive contents of key that WriteFile wrote: each is a file of
+// its own. A key with no bytes is fs.ErrNotExist.
+func (d *Dir) Stamp(_ context.Context, key string) (string, error) {
 	path, err := d.Path(key)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, notThere(err)
+		return "", notThere(err)
 	}
-	return info, nil
+	return fmt.Sprintf("%x-%x-%x", info.ModTime().UnixNano(), info.Size(), fileNumber(info)), nil
 }
 
 // notThere makes fs.ErrNotExist of the other ways in which a system says that a name leads nowhere, such as a part of

@@ -115,3 +115,30 @@ func (t Task) Validate() error {
 	}
 	return nil
 }
+
+// Upload is the record of one upload, from its first byte for as long as its video lives.
+type Upload struct {
+	UploadID  UploadID          `json:"uploadId"`
+	VideoID   VideoID           `json:"videoId"`            // what it will become
+	Size      int64             `json:"size"`               // bytes it will have when it is complete
+	Offset    int64             `json:"offset"`             // bytes that are on disk
+	HashState []byte            `json:"hashState"`          // SHA-256 over those bytes, as crypto/sha256 marshals it (108 bytes)
+	Metadata  map[string]string `json:"metadata,omitempty"` // as the client sent it with tus
+	CreatedAt time.Time         `json:"createdAt"`
+	ExpiresAt time.Time         `json:"expiresAt"`
+	Finalize  *FinalizeRequest  `json:"finalize,omitempty"`  // the first one that was accepted
+	Finalized bool              `json:"finalized,omitempty"` // everything that Finalize asked for has been done
+}
+
+// Complete reports whether every byte is there, and there is one.
+func (u Upload) Complete() bool { return u.Size > 0 && u.Offset == u.Size }
+
+// FinalizeRequest is what a client asked for when it turned its upload into a video, and what we learnt on accepting it.
+type FinalizeRequest struct {
+	Filename    string          `json:"filename"`
+	UserID      string          `json:"userId,omitempty"`
+	Metadata    json.RawMessage `json:"metadata,omitempty"`
+	ContentType string          `json:"contentType"` // sniffed
+	Checksum    string          `json:"checksum"`    // lower-case hex SHA-256 of all bytes
+	At          time.Time       `json:"at"`
+}

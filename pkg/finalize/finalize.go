@@ -1,0 +1,274 @@
+// Package finalize turns a finished upload into a stored video.
+//
+// It writes in this order, each step on disk before the next begins:
+//
+//	the request, and with it the video's id, into the upload's record
+//	the marker that the video wants work
+//	the original, moved to its place
+//	meta.json
+//	the audit entry
+//	the task in the queue
+//
+// Running it again after a crash at any point does what is left to do: the request in the record is the one that counts,
+// and every step is harmless when it was done before. Only the audit entry may then stand twice, under one eventId.
+package finalize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pulsevault/pkg/audit"
+	"pulsevault/pkg/internal/failpoint"
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
+)
+
+// Uploads is where finished uploads come from.
+type Uploads interface {
+	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
+	Save(ctx context.Context, u vault.Upload) error
+	Expired(u vault.Upload) bool
+	DataPath(id vault.UploadID) string
+	Checksum(u vault.Upload) (string, error)
+}
+
+// Locks keeps everyone else out of an upload. Hold asks a writer to let go and waits for a while.
+type Locks interface {
+	Hold(ctx context.Context, id vault.UploadID) (release func(), err error)
+}
+
+// Media is where originals go.
+type Media interface {
+	Mark(ctx context.Context, id vault.VideoID) error
+	Adopt(ctx context.Context, path, key string) error
+	Stamp(ctx context.Context, key string) (string, error)
+}
+
+// Videos keeps the records of videos.
+type Videos interface {
+	Create(ctx context.Context, v vault.Video) (vault.Video, error)
+	Public(ctx context.Context, id vault.VideoID) ([]byte, error)
+}
+
+// Auditor keeps the record of what happened.
+type Auditor interface {
+	Append(ctx context.Context, c audit.Category, e audit.Event) error
+}
+
+// Finalizer finalizes uploads. Any number of goroutines and processes may finalize the same one at once; all get the same
+// answer.
+type Finalizer struct {
+	Uploads Uploads
+	Locks   Locks
+	Media   Media
+	Videos  Videos
+	Audit   Auditor
+	Enqueue func(ctx context.Context, t vault.Task) error
+	// Accepts reports whether a sniffed media type is a video that can be transcoded.
+	Accepts func(contentType string) bool
+	// Transcode says whether videos are to be transcoded at all (TRANSCODE_ENABLED).
+	Transcode bool
+	Now       func() time.Time
+	Metrics   *Metrics
+	Log       *slog.Logger
+}
+
+// Metrics counts finalized uploads of this process.
+type Metrics struct{ finalized prometheus.Counter }
+
+// NewMetrics registers the metrics of finalizing.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "pulsevault_finalized_total", Help: "Uploads that have become videos.",
+	})}
+	reg.MustRegister(m.finalized)
+	return m
+}
+
+// Request is what a client asks for.
+type Request struct {
+	UploadID vault.UploadID
+	Filename string
+	UserID   string
+	Checksum string // lower-case hex SHA-256 that the bytes must have; empty if the client does not say
+	Metadata []byte // a JSON object in canonical form, or nothing
+
+	Address, RequestID string // who asks, for the audit log
+}
+
+// Finalize makes a video of a complete upload and returns the upload's record, which names the video. The first request
+// that is accepted counts; later ones get the same answer.
+func (f *Finalizer) Finalize(ctx context.Context, req Request) (vault.Upload, error) {
+	u, err := f.ready(ctx, req)
+	if err != nil || u.Finalized {
+		return u, err
+	}
+	release, err := f.Locks.Hold(ctx, req.UploadID)
+	if err != nil {
+		return u, err
+	}
+	defer release()
+	// The client may go; what has begun is done whole.
+	ctx = context.WithoutCancel(ctx)
+	if u, err = f.ready(ctx, req); err != nil || u.Finalized {
+		return u, err
+	}
+	if u.Finalize == nil {
+		if u, err = f.accept(ctx, u, req); err != nil {
+			return u, err
+		}
+	}
+	return f.carryOut(ctx, u, req)
+}
+
+// Resume does what is left to do for an upload whose finalizing was cut short. It does nothing for others.
+func (f *Finalizer) Resume(ctx context.Context, id vault.UploadID) (resumed bool, err error) {
+	u, err := f.Uploads.Get(ctx, id)
+	if err != nil || u.Finalize == nil || u.Finalized {
+		return false, err
+	}
+	release, err := f.Locks.Hold(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	u, err = f.Uploads.Get(ctx, id)
+	if err != nil || u.Finalize == nil || u.Finalized {
+		return false, err
+	}
+	_, err = f.carryOut(ctx, u, Request{UploadID: id})
+	return err == nil, err
+}
+
+// ready returns the record of an upload that may be finalized, or has been.
+func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error) {
+	u, err := f.Uploads.Get(ctx, req.UploadID)
+	if err != nil {
+		return u, err
+	}
+	if f.Uploads.Expired(u) {
+		return u, vault.Errorf(vault.NotFound, "upload_not_found", "the upload has expired; upload the file again")
+	}
+	if !u.Complete() {
+		e := vault.Errorf(vault.Conflict, "upload_incomplete", "%d of %d bytes have arrived; resume the upload at offset %d, then finalize", u.Offset, u.Size, u.Offset)
+		if u.Size == 0 {
+			e.Message = "the upload has 0 of 0 bytes, which is no video; upload the file again"
+		}
+		e.Details = map[string]any{"offset": u.Offset, "size": u.Size}
+		return u, e
+	}
+	if req.Checksum != "" {
+		sum, err := f.Uploads.Checksum(u)
+		if err != nil {
+			return u, err
+		}
+		if sum != req.Checksum {
+			return u, vault.Errorf(vault.Unprocessable, "checksum_mismatch", "the bytes that arrived have the SHA-256 %s, not the one given; upload the file again", sum)
+		}
+	}
+	return u, nil
+}
+
+// accept looks at the bytes and puts the request into the upload's record. From here on it is decided what the upload
+// becomes.
+func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (vault.Upload, error) {
+	contentType, err := sniff(f.Uploads.DataPath(u.UploadID))
+	if err != nil {
+		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
+	}
+	if !f.Accepts(contentType) {
+		return u, vault.Errorf(vault.Unsupported, "not_a_video", "the bytes look like %s, which is no video that can be played here", contentType)
+	}
+	sum, err := f.Uploads.Checksum(u)
+	if err != nil {
+		return u, err
+	}
+	u.Finalize = &vault.FinalizeRequest{
+		Filename: req.Filename, UserID: req.UserID, Metadata: req.Metadata,
+		ContentType: contentType, Checksum: sum, At: f.Now().UTC().Truncate(time.Microsecond),
+	}
+	if err := f.Uploads.Save(ctx, u); err != nil {
+		u.Finalize = nil
+		return u, err
+	}
+	failpoint.Hit("finalize/recorded")
+	return u, nil
+}
+
+func (f *Finalizer) carryOut(ctx context.Context, u vault.Upload, req Request) (vault.Upload, error) {
+	if err := f.store(ctx, u); err != nil {
+		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
+	}
+	if err := f.Audit.Append(ctx, audit.Upload, event(u, req)); err != nil {
+		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
+	}
+	failpoint.Hit("finalize/audited")
+	if f.Transcode {
+		// The marker is on disk: if the queue is down, the sweep brings the task.
+		if err := f.Enqueue(ctx, vault.Task{Type: vault.TranscodeVideo, VideoID: u.VideoID}); err != nil {
+			f.Log.WarnContext(ctx, "task not queued; the sweep will", "videoId", u.VideoID, "error", err)
+		}
+	}
+	failpoint.Hit("finalize/queued")
+	u.Finalized = true
+	if err := f.Uploads.Save(ctx, u); err != nil {
+		return u, err
+	}
+	f.Metrics.finalized.Inc()
+	f.Log.InfoContext(ctx, "video finalized", "videoId", u.VideoID, "uploadId", u.UploadID, "size", u.Size)
+	return u, nil
+}
+
+// store leaves the video in the media store, marked as wanting work.
+func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
+	if f.Transcode {
+		if err := f.Media.Mark(ctx, u.VideoID); err != nil {
+			return err
+		}
+	}
+	failpoint.Hit("finalize/marked")
+	if err := f.adopt(ctx, u); err != nil {
+		return err
+	}
+	failpoint.Hit("finalize/moved")
+	_, err := f.Videos.Create(ctx, vault.Video{
+		VideoID: u.VideoID, Filename: u.Finalize.Filename, UserID: u.Finalize.UserID, ContentType: u.Finalize.ContentType,
+		OriginalSize: u.Size, OriginalChecksum: u.Finalize.Checksum, UploadedAt: u.Finalize.At, Metadata: u.Finalize.Metadata,
+	})
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("finalize/meta")
+	_, err = f.Videos.Public(ctx, u.VideoID) // fills the cache
+	return err
+}
+
+// adopt moves the bytes to their place, unless an earlier run has.
+func (f *Finalizer) adopt(ctx context.Context, u vault.Upload) error {
+	path, key := f.Uploads.DataPath(u.UploadID), media.OriginalKey(u.VideoID)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		_, err := f.Media.Stamp(ctx, key)
+		return err
+	}
+	return f.Media.Adopt(ctx, path, key)
+}
+
+// event is the same for every run, and so is its id.
+func event(u vault.Upload, req Request) audit.Event {
+	return audit.Event{
+		ID:     uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:video.finalized:"+string(u.VideoID))).String(),
+		Action: "video.finalized", RequestID: req.RequestID, UserID: u.Finalize.UserID, Address: req.Address,
+		UploadID: string(u.UploadID), VideoID: string(u.VideoID),
+		Details: map[string]any{
+			"size": u.Size, "checksum": u.Finalize.Checksum, "contentType": u.Finalize.ContentType, "filename": u.Finalize.Filename,
+		},
+	}
+}

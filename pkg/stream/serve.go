@@ -1,0 +1,193 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"pulsevault/pkg/audit"
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
+	"pulsevault/pkg/web"
+)
+
+// A published name is never used again for other bytes, so a player may keep them for as long as it likes; nobody else may
+// keep them at all.
+const cacheMedia = "private, max-age=86400, immutable"
+
+// contentTypes of what is published, by ending. The original's is in its record.
+var contentTypes = map[string]string{
+	".m3u8": "application/vnd.apple.mpegurl",
+	".ts":   "video/mp2t",
+	".mp4":  "video/mp4",
+	".jpg":  "image/jpeg",
+	".vtt":  "text/vtt; charset=utf-8",
+}
+
+// ServeMedia answers GET and HEAD /media/videos/{id}/{path...}.
+func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
+	videoID, name := r.PathValue("id"), r.PathValue("path")
+	expiresAt, err := s.authorize(r, videoID, name)
+	if err != nil {
+		return err
+	}
+	id, err := vault.ParseVideoID(videoID)
+	if err != nil || !media.ValidPath(name) {
+		return errNoMedia()
+	}
+	switch {
+	case name == "metadata":
+		return s.serveMetadata(w, r, id)
+	case name == "renditions":
+		return s.serveRenditions(w, r, id)
+	case path.Ext(name) == ".m3u8":
+		return s.servePlaylist(w, r, id, name, expiresAt)
+	}
+	return s.serveFile(w, r, id, name)
+}
+
+func errNoMedia() error {
+	return vault.Errorf(vault.NotFound, "media_not_found", "there is no such media; it may not be ready yet: ask for renditions")
+}
+
+func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string) error {
+	f, err := s.Media.Open(r.Context(), media.VideoKey(id)+"/"+name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoMedia()
+	}
+	if err != nil {
+		return fmt.Errorf("open media %s: %w", name, err)
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("open media %s: %w", name, err)
+	}
+	contentType, err := s.contentType(r.Context(), id, name)
+	if err != nil {
+		return err
+	}
+	if err := s.note(r, id, name); err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", cacheMedia)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
+	serveContent(w, r, info.ModTime(), f)
+	return nil
+}
+
+// note records an access before any byte of it goes out.
+func (s *Streamer) note(r *http.Request, id vault.VideoID, name string) error {
+	details := map[string]any{"method": r.Method}
+	if rng := r.Header.Get("Range"); rng != "" {
+		details["range"] = rng[:min(len(rng), 64)]
+	}
+	err := s.Audit.Note(r.Context(), audit.Access, audit.Event{
+		Action: "media.accessed", RequestID: web.RequestID(r), Address: web.Client(r), VideoID: string(id), Path: name,
+		Details: details,
+	})
+	if err != nil {
+		return vault.Errorf(vault.Unavailable, "audit_unavailable", "the access cannot be recorded now, so nothing is served; try again").Because(err)
+	}
+	return nil
+}
+
+func (s *Streamer) contentType(ctx context.Context, id vault.VideoID, name string) (string, error) {
+	if name != "original.mp4" {
+		if t, ok := contentTypes[path.Ext(name)]; ok {
+			return t, nil
+		}
+		return "application/octet-stream", nil
+	}
+	if t, ok := s.types.get(id); ok {
+		return t, nil
+	}
+	v, err := s.Videos.Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	s.types.put(id, v.ContentType)
+	return v.ContentType, nil
+}
+
+// typeCache remembers the content types of originals, which never change.
+type typeCache struct {
+	mu    sync.Mutex
+	types map[vault.VideoID]string
+}
+
+const maxTypes = 10_000
+
+func (c *typeCache) get(id vault.VideoID) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, ok := c.types[id]
+	return t, ok
+}
+
+func (c *typeCache) put(id vault.VideoID, t string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.types == nil || len(c.types) >= maxTypes {
+		c.types = make(map[vault.VideoID]string)
+	}
+	c.types[id] = t
+}
+
+// serveContent answers ranges and conditions as RFC 9110 has them. http.ServeContent does, but for two things: it refuses
+// a Range header in a unit that it does not know, where section 14.2 has it ignored, and its refusals are not JSON.
+func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker) {
+	if rng := r.Header.Get("Range"); rng != "" {
+		unit, set, ok := strings.Cut(rng, "=")
+		if ok && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
+			r.Header.Set("Range", "bytes="+set)
+		} else {
+			r.Header.Del("Range")
+		}
+		w = &rangeWriter{ResponseWriter: w, request: r}
+	}
+	http.ServeContent(w, r, "", modified, content)
+}
+
+// rangeWriter says in JSON what http.ServeContent says in text when no part of a range is there.
+type rangeWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	refused bool
+}
+
+func (w *rangeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *rangeWriter) WriteHeader(status int) {
+	if status != http.StatusRequestedRangeNotSatisfiable {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = true
+	web.FailWith(w.ResponseWriter, w.request, status, vault.Errorf(vault.Invalid, "range_not_satisfiable", "the range asked for is not in this file; Content-Range tells its length"))
+}
+
+func (w *rangeWriter) Write(b []byte) (int, error) {
+	if w.refused {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom keeps sendfile working.
+func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.refused {
+		return io.Copy(io.Discard, src)
+	}
+	return io.Copy(w.ResponseWriter, src)
+}

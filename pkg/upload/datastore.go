@@ -1,0 +1,104 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/tus/tusd/v2/pkg/handler"
+
+	"pulsevault/pkg/vault"
+)
+
+// dataStore shows a Dir to tusd's handler. tusd's own file store appends wherever the file ends, truncates its record in
+// place and syncs nothing.
+type dataStore struct{ dir *Dir }
+
+func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
+	u, err := s.dir.create(ctx, info.Size, info.MetaData)
+	if err != nil {
+		return nil, tusError(err)
+	}
+	noteExpiry(ctx, u)
+	return &session{dir: s.dir, upload: u}, nil
+}
+
+func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, error) {
+	id, err := vault.ParseUploadID(name)
+	if err != nil {
+		return nil, handler.ErrNotFound
+	}
+	u, err := s.dir.Get(ctx, id)
+	if err != nil {
+		return nil, tusError(err)
+	}
+	if s.dir.Expired(u) {
+		return nil, handler.NewError("ERR_UPLOAD_EXPIRED", "the upload has expired; create a new one", http.StatusGone)
+	}
+	noteExpiry(ctx, u)
+	return &session{dir: s.dir, upload: u}, nil
+}
+
+func (s dataStore) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload {
+	return u.(*session)
+}
+
+// session is an upload for the time of one request, which holds its lock.
+type session struct {
+	dir    *Dir
+	upload vault.Upload
+}
+
+func (s *session) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	if offset != s.upload.Offset {
+		return 0, handler.ErrMismatchOffset
+	}
+	n, err := s.dir.writePiece(ctx, &s.upload, src)
+	noteExpiry(ctx, s.upload)
+	return n, tusError(err)
+}
+
+func (s *session) GetInfo(context.Context) (handler.FileInfo, error) {
+	return handler.FileInfo{
+		ID: string(s.upload.UploadID), Size: s.upload.Size, Offset: s.upload.Offset, MetaData: s.upload.Metadata,
+	}, nil
+}
+
+// GetReader serves tusd's GET, which is not part of tus and not mounted: the bytes are nobody's to read before they are a
+// video.
+func (s *session) GetReader(context.Context) (io.ReadCloser, error) {
+	return os.Open(s.dir.DataPath(s.upload.UploadID))
+}
+
+func (s *session) FinishUpload(context.Context) error { return nil }
+
+func (s *session) Terminate(context.Context) error {
+	if s.upload.Finalize != nil {
+		return handler.NewError("ERR_UPLOAD_FINALIZED", "the upload has become a video and can no longer be taken back", http.StatusConflict)
+	}
+	return tusError(s.dir.remove(s.upload))
+}
+
+// tusError gives an error the status that it has on every other route; tusd knows only its own kind.
+func tusError(err error) error {
+	var e *vault.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Kind {
+	case vault.NotFound:
+		return handler.ErrNotFound
+	case vault.NoSpace:
+		return handler.NewError("ERR_NO_SPACE", e.Message, http.StatusInsufficientStorage)
+	case vault.Unavailable:
+		t := handler.NewError("ERR_UNAVAILABLE", e.Message, http.StatusServiceUnavailable)
+		t.HTTPResponse.Header["Retry-After"] = strconv.Itoa(unavailableRetry)
+		return t
+	}
+	return err
+}
+
+const unavailableRetry = 5 // seconds

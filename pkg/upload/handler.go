@@ -1,0 +1,260 @@
+package upload
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/tus/tusd/v2/pkg/handler"
+	xslog "golang.org/x/exp/slog"
+
+	"pulsevault/pkg/audit"
+	"pulsevault/pkg/vault"
+	"pulsevault/pkg/web"
+)
+
+// Auditor keeps the record of what happened: *audit.Log.
+type Auditor interface {
+	Append(ctx context.Context, c audit.Category, e audit.Event) error
+}
+
+// Counter counts completed uploads over all processes, as well as it can.
+type Counter interface {
+	CountUpload(ctx context.Context)
+}
+
+// Config is what the HTTP side of uploads is made from.
+type Config struct {
+	Dir        *Dir
+	Locker     handler.Locker // keeps two writers out of one upload, over all processes
+	Audit      Auditor
+	Counter    Counter
+	Metrics    *Metrics
+	MaxSize    int64  // bytes an upload may have at most
+	PublicPath string // goes in front of Location
+	Log        *slog.Logger
+}
+
+// Metrics counts completed uploads of this process.
+type Metrics struct {
+	uploads prometheus.Counter
+	size    prometheus.Histogram
+}
+
+// NewMetrics registers the metrics of uploads.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		uploads: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pulsevault_uploads_total", Help: "Uploads whose last byte has arrived.",
+		}),
+		size: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pulsevault_upload_size_bytes", Help: "Sizes of completed uploads.",
+			Buckets: prometheus.ExponentialBuckets(1<<20, 4, 8), // 1 MiB to 16 GiB
+		}),
+	}
+	reg.MustRegister(m.uploads, m.size)
+	return m
+}
+
+// Handler answers POST /uploads, HEAD PATCH DELETE /uploads/{id} and GET /uploads/status/{id}.
+type Handler struct {
+	Config
+	tus http.Handler
+}
+
+// NewHandler makes a Handler. The path value "id" of its requests is the upload.
+func NewHandler(c Config) (*Handler, error) {
+	h := &Handler{Config: c}
+	composer := handler.NewStoreComposer()
+	store := dataStore{c.Dir}
+	composer.UseCore(store)
+	composer.UseTerminater(store)
+	composer.UseLocker(c.Locker)
+	tus, err := handler.NewHandler(handler.Config{
+		StoreComposer: composer, BasePath: "/uploads/", MaxSize: c.MaxSize,
+		DisableDownload: true, DisableConcatenation: true,
+		Cors:                      &handler.CorsConfig{Disable: true},
+		Logger:                    xslog.New(logBridge{c.Log.Handler()}),
+		PreFinishResponseCallback: h.completed,
+		PreUploadTerminateCallback: func(e handler.HookEvent) (handler.HTTPResponse, error) {
+			return handler.HTTPResponse{}, h.terminated(e)
+		},
+		AcquireLockTimeout: 15 * time.Second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("upload: %w", err)
+	}
+	h.tus = http.StripPrefix("/uploads", tus)
+	return h, nil
+}
+
+// completed is the hook on an upload's last piece: its bytes and its record are on disk.
+func (h *Handler) completed(e handler.HookEvent) (handler.HTTPResponse, error) {
+	h.Metrics.uploads.Inc()
+	h.Metrics.size.Observe(float64(e.Upload.Size))
+	h.Counter.CountUpload(e.Context)
+	h.Log.InfoContext(e.Context, "upload completed", "uploadId", e.Upload.ID, "size", e.Upload.Size)
+	h.record(e, "upload.completed")
+	return handler.HTTPResponse{}, nil
+}
+
+func (h *Handler) terminated(e handler.HookEvent) error {
+	h.record(e, "upload.terminated")
+	return nil
+}
+
+// record does not fail the request: the upload is on disk whatever the log says, and finalize, which makes a video of it,
+// does insist on its entry.
+func (h *Handler) record(e handler.HookEvent, action string) {
+	x := exchangeOf(e.Context)
+	err := h.Audit.Append(e.Context, audit.Upload, audit.Event{
+		Action: action, UploadID: e.Upload.ID, Address: x.client, RequestID: x.requestID,
+		Details: map[string]any{"size": e.Upload.Size, "offset": e.Upload.Offset},
+	})
+	if err != nil {
+		h.Log.ErrorContext(e.Context, "audit entry not written", "action", action, "uploadId", e.Upload.ID, "error", err)
+	}
+}
+
+// ServeHTTP answers tus requests. What tusd leaves open is settled here: ids are parsed before they reach it, Location is
+// a path, a wrong Content-Type is 415, errors are JSON, and uploads tell when they expire.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if override := r.Header.Get("X-HTTP-Method-Override"); r.Method == http.MethodPost && override != "" {
+		r.Method = override
+	}
+	id := r.PathValue("id")
+	if err := h.check(r, id); err != nil {
+		w.Header().Set("Tus-Resumable", "1.0.0")
+		web.Fail(w, r, err)
+		return
+	}
+	x := &exchange{client: web.Client(r), requestID: web.RequestID(r)}
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	tw := &tusWriter{ResponseWriter: w, request: r, exchange: x, prefix: h.PublicPath}
+	h.tus.ServeHTTP(tw, r)
+	tw.finish()
+}
+
+func (h *Handler) check(r *http.Request, id string) error {
+	if id == "" {
+		return nil
+	}
+	if _, err := vault.ParseUploadID(id); err != nil {
+		return errNotFound()
+	}
+	if r.Method != http.MethodPatch {
+		return nil
+	}
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/offset+octet-stream" {
+		return vault.Errorf(vault.Unsupported, "invalid_content_type", "a piece must be sent as application/offset+octet-stream")
+	}
+	r.Header.Set("Content-Type", mediaType)
+	return nil
+}
+
+// Status answers GET /uploads/status/{id}: where an upload stands, for clients without tus.
+func (h *Handler) Status(w http.ResponseWriter, r *http.Request) error {
+	id, err := vault.ParseUploadID(r.PathValue("id"))
+	if err != nil {
+		return errNotFound()
+	}
+	u, err := h.Dir.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if h.Dir.Expired(u) {
+		return errNotFound()
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	web.JSON(w, r, http.StatusOK, struct {
+		UploadID vault.UploadID `json:"uploadId"`
+		Size     int64          `json:"size"`
+		Offset   int64          `json:"offset"`
+		Complete bool           `json:"complete"`
+		Exists   bool           `json:"exists"`
+	}{u.UploadID, u.Size, u.Offset, u.Complete(), true})
+	return nil
+}
+
+type exchangeKey struct{}
+
+// exchange is what handler, hooks and store tell one another about a request; tusd carries only the context.
+type exchange struct {
+	client, requestID string
+	expires           time.Time
+}
+
+func exchangeOf(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+func noteExpiry(ctx context.Context, u vault.Upload) {
+	if u.Finalize == nil {
+		exchangeOf(ctx).expires = u.ExpiresAt
+	}
+}
+
+// tusWriter makes tusd's answers ours.
+type tusWriter struct {
+	http.ResponseWriter
+	request  *http.Request
+	exchange *exchange
+	prefix   string
+	status   int          // of an error, until its text is known
+	text     bytes.Buffer // of an error, as tusd writes it: "ERR_CODE: message\n"
+}
+
+func (w *tusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *tusWriter) WriteHeader(status int) {
+	h := w.Header()
+	if location := h.Get("Location"); location != "" {
+		h.Set("Location", w.prefix+"/uploads/"+location[strings.LastIndexByte(location, '/')+1:])
+	}
+	if h.Get("Tus-Extension") != "" {
+		h.Set("Tus-Extension", h.Get("Tus-Extension")+",expiration")
+	}
+	if !w.exchange.expires.IsZero() && w.request.Method != http.MethodDelete {
+		h.Set("Upload-Expires", w.exchange.expires.UTC().Format(http.TimeFormat))
+	}
+	if status >= http.StatusBadRequest && w.request.Method != http.MethodHead {
+		w.status = status
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *tusWriter) Write(b []byte) (int, error) {
+	if w.status != 0 {
+		return w.text.Write(b)
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// finish sends the error that tusd has written, as JSON.
+func (w *tusWriter) finish() {
+	if w.status == 0 {
+		return
+	}
+	code, message, ok := strings.Cut(strings.TrimSpace(w.text.String()), ": ")
+	if !ok {
+		code, message = "method_not_allowed", "this address does not answer to that method"
+	}
+	code = strings.ToLower(strings.TrimPrefix(code, "ERR_"))
+	if w.status == http.StatusInternalServerError && code == "internal_server_error" {
+		web.Logger(w.request).ErrorContext(w.request.Context(), "request failed", "error", message)
+		message = "something went wrong here; ask for the offset and resume"
+	}
+	w.Header().Del("Content-Length")
+	web.FailWith(w.ResponseWriter, w.request, w.status, &vault.Error{Code: code, Message: message})
+}

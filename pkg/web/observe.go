@@ -1,0 +1,194 @@
+package web
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pulsevault/pkg/vault"
+)
+
+// Observer stands around all handlers of a host. It refuses paths that hosts read differently, gives each request an id,
+// writes its log line and counts it.
+type Observer struct {
+	Log            *slog.Logger
+	TrustedProxies []netip.Prefix // whose word in X-Forwarded-For is taken
+	Metrics        *Metrics
+}
+
+// Metrics counts requests by route and status.
+type Metrics struct {
+	duration *prometheus.HistogramVec
+	bytes    prometheus.Counter
+}
+
+// NewMetrics registers the metrics of HTTP requests.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pulsevault_http_request_duration_seconds", Help: "Time from a request's headers to the end of its answer.",
+			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 600},
+		}, []string{"route", "method", "status"}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pulsevault_bytes_served_total", Help: "Bytes of answers' bodies.",
+		}),
+	}
+	reg.MustRegister(m.duration, m.bytes)
+	return m
+}
+
+type exchangeKey struct{}
+
+// exchange is what is known about one request while it is answered.
+type exchange struct {
+	id     string
+	client string
+	log    *slog.Logger
+}
+
+var (
+	requestIDForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{8,64}$`)
+	methodForm    = regexp.MustCompile(`^(GET|HEAD|POST|PATCH|DELETE|OPTIONS)$`)
+)
+
+// Wrap returns h inside the Observer. Inside it, r.Pattern names the route for the metrics.
+func (o *Observer) Wrap(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		x := &exchange{id: r.Header.Get("X-Request-Id"), client: o.client(r), log: o.Log}
+		if !requestIDForm.MatchString(x.id) {
+			x.id = uuid.Must(uuid.NewV7()).String()
+			r.Header.Set("X-Request-Id", x.id)
+		}
+		w.Header().Set("X-Request-Id", x.id)
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() { o.done(rec, r, x, time.Since(start), recover()) }()
+		if !plainPath(r) {
+			Handler(NotFound).ServeHTTP(rec, r)
+			return
+		}
+		h.ServeHTTP(rec, r)
+	})
+}
+
+func (o *Observer) done(rec *recorder, r *http.Request, x *exchange, took time.Duration, panicked any) {
+	if panicked != nil && panicked != http.ErrAbortHandler {
+		o.Log.ErrorContext(r.Context(), "handler panicked", "requestId", x.id, "panic", panicked)
+		if !rec.wrote {
+			Fail(rec, r, vault.Errorf(vault.Internal, "internal_error", "something went wrong here"))
+		}
+	}
+	route, method := r.Pattern, r.Method
+	if route == "" {
+		route = "none"
+	}
+	if !methodForm.MatchString(method) {
+		method = "other"
+	}
+	o.Metrics.duration.WithLabelValues(route, method, strconv.Itoa(rec.status)).Observe(took.Seconds())
+	o.Metrics.bytes.Add(float64(rec.bytes))
+	o.Log.LogAttrs(r.Context(), level(r, rec.status), "request", slog.String("requestId", x.id), slog.String("method", r.Method),
+		slog.String("path", r.URL.Path), slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took))
+	if panicked == http.ErrAbortHandler {
+		panic(panicked)
+	}
+}
+
+// level keeps what happens many times a second, and is in the audit log anyway, out of the ordinary log. The query, which
+// may hold a token, is never logged.
+func level(r *http.Request, status int) slog.Level {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case status >= http.StatusBadRequest:
+		return slog.LevelInfo
+	case r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == "/media/sign":
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// plainPath reports whether every host routes the path alike, decoded or not.
+func plainPath(r *http.Request) bool {
+	return pathForm.MatchString(r.URL.Path) && pathForm.MatchString(r.URL.EscapedPath()) &&
+		!strings.Contains(r.URL.Path, "..") && !strings.Contains(r.URL.Path, "//")
+}
+
+var pathForm = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
+
+// Client returns the address of the request's client: the last hop that is not a trusted proxy.
+func Client(r *http.Request) string {
+	if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		return x.client
+	}
+	return ""
+}
+
+func (o *Observer) client(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	addr := peer.Addr().Unmap()
+	if err != nil {
+		if addr, err = netip.ParseAddr(r.RemoteAddr); err != nil {
+			return ""
+		}
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && o.trusted(addr); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap()
+	}
+	return addr.String()
+}
+
+func (o *Observer) trusted(addr netip.Addr) bool {
+	for _, p := range o.TrustedProxies {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// recorder remembers the status and length of an answer. It passes ReadFrom on, so that files still go out by sendfile.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+	wrote  bool
+}
+
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) WriteHeader(status int) {
+	if !w.wrote && status >= http.StatusOK {
+		w.status, w.wrote = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	w.wrote = true
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func (w *recorder) ReadFrom(src io.Reader) (int64, error) {
+	w.wrote = true
+	n, err := io.Copy(w.ResponseWriter, src)
+	w.bytes += n
+	return n, err
+}
