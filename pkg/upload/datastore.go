@@ -53,6 +53,7 @@ type session struct {
 }
 
 func (s *session) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	exchangeOf(ctx).interrupt.begin()
 	if offset != s.upload.Offset {
 		return 0, handler.ErrMismatchOffset
 	}

@@ -75,7 +75,7 @@ func NewHandler(c Config) (*Handler, error) {
 	store := dataStore{c.Dir}
 	composer.UseCore(store)
 	composer.UseTerminater(store)
-	composer.UseLocker(c.Locker)
+	composer.UseLocker(patientLocker{c.Locker})
 	tus, err := handler.NewHandler(handler.Config{
 		StoreComposer: composer, BasePath: "/uploads/", MaxSize: c.MaxSize,
 		DisableDownload: true, DisableConcatenation: true,
@@ -139,6 +139,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tw := &tusWriter{ResponseWriter: w, request: r, exchange: x, prefix: h.PublicPath}
 	h.tus.ServeHTTP(tw, r)
 	tw.finish()
+	// tusd sets one, and the server keeps it for whatever the connection carries next. Some hosts have none.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }
 
 func (h *Handler) check(r *http.Request, id string) error {
@@ -189,6 +191,7 @@ type exchangeKey struct{}
 type exchange struct {
 	client, requestID string
 	expires           time.Time
+	interrupt         interrupt
 }
 
 func exchangeOf(ctx context.Context) *exchange {
