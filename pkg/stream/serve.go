@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -144,13 +145,14 @@ func (c *typeCache) put(id vault.VideoID, t string) {
 	c.types[id] = t
 }
 
-// serveContent answers ranges and conditions as RFC 9110 has them. http.ServeContent does, but for two things: it refuses
-// a Range header in a unit that it does not know, where section 14.2 has it ignored, and its refusals are not JSON.
+// serveContent answers ranges and conditions as RFC 9110 has them. http.ServeContent does, but for three things: it refuses
+// a Range header in a unit that it does not know, where section 14.2 has it ignored; it serves the last 0 bytes, which
+// section 14.1.2 calls unsatisfiable; and its refusals are not JSON.
 func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker) {
 	if rng := r.Header.Get("Range"); rng != "" {
 		unit, set, ok := strings.Cut(rng, "=")
 		if ok && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
-			r.Header.Set("Range", "bytes="+set)
+			r.Header.Set("Range", "bytes="+emptySuffix.ReplaceAllString(set, "${1}"+beyondEnd+"${2}"))
 		} else {
 			r.Header.Del("Range")
 		}
@@ -158,6 +160,11 @@ func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, co
 	}
 	http.ServeContent(w, r, "", modified, content)
 }
+
+// emptySuffix is a range of the last 0 bytes; beyondEnd is a range that no file has.
+var emptySuffix = regexp.MustCompile(`(^|,)\s*-0+\s*(,|$)`)
+
+const beyondEnd = "9223372036854775806-"
 
 // rangeWriter says in JSON what http.ServeContent says in text when no part of a range is there.
 type rangeWriter struct {
