@@ -146,7 +146,9 @@ func (c *memoryCache) Put(_ context.Context, id vault.VideoID, data []byte) {
 	c.entries[id] = data
 }
 
-func (c *memoryCache) Drop(context.Context, vault.VideoID) error { return errors.New("the cache is down") }
+func (c *memoryCache) Drop(context.Context, vault.VideoID) error {
+	return errors.New("the cache is down")
+}
 
 func newStore(t *testing.T) (*metadata.Store, *media.Dir, *memoryCache) {
 	t.Helper()

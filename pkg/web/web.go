@@ -13,12 +13,16 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"pulsevault/pkg/vault"
 )
 
 // maxJSON is the largest JSON body that is read, in bytes.
 const maxJSON = 64 << 10
+
+// bodyTimeout is how long a client may take to send a JSON body.
+const bodyTimeout = 30 * time.Second
 
 // statuses is the one table from kinds of error to HTTP statuses.
 var statuses = map[vault.Kind]int{
@@ -110,6 +114,8 @@ func RawJSON(w http.ResponseWriter, r *http.Request, status int, data []byte) {
 // DecodeJSON reads a request's body, one JSON object, into v. Unknown members and wrong types are refused with a message
 // that names them, a body over 64 KiB is too large.
 func DecodeJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	// Some hosts have no deadlines to set; they have read the body already.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(v)

@@ -1,0 +1,201 @@
+package web_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"pulsevault/pkg/vault"
+	"pulsevault/pkg/web"
+)
+
+// serve answers one request with h inside an Observer, and returns the answer and what was logged.
+func serve(t *testing.T, h web.Handler, r *http.Request) (*httptest.ResponseRecorder, string) {
+	t.Helper()
+	var log bytes.Buffer
+	o := &web.Observer{
+		Log:            slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Metrics:        web.NewMetrics(prometheus.NewRegistry()),
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", h)
+	rec := httptest.NewRecorder()
+	o.Wrap(mux).ServeHTTP(rec, r)
+	return rec, log.String()
+}
+
+func TestErrorsBecomeStatusesAndTellNoSecrets(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err    error
+		status int
+		code   string
+	}{
+		"known":        {vault.Errorf(vault.Conflict, "upload_incomplete", "resume it"), 409, "upload_incomplete"},
+		"wrapped":      {fmt.Errorf("finalize: %w", vault.Errorf(vault.NotFound, "upload_not_found", "none")), 404, "upload_not_found"},
+		"not ours":     {errors.New("open /mnt/media/secret: permission denied"), 500, "internal_error"},
+		"with a cause": {vault.Errorf(vault.Unavailable, "queue_unavailable", "try again").Because(errors.New("/mnt/media/secret")), 503, "queue_unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rec, log := serve(t, func(http.ResponseWriter, *http.Request) error { return tc.err }, httptest.NewRequest("GET", "/x", nil))
+			body := rec.Body.String()
+			if rec.Code != tc.status || !strings.Contains(body, `"code":"`+tc.code+`"`) || strings.Contains(body, "/mnt") {
+				t.Errorf("%d %s", rec.Code, body)
+			}
+			if id := rec.Header().Get("X-Request-Id"); id == "" || !strings.Contains(body, id) || !strings.Contains(log, id) {
+				t.Errorf("request id %q is not in the answer %s or not in the log %s", id, body, log)
+			}
+			if (tc.status == 503) != (rec.Header().Get("Retry-After") != "") {
+				t.Errorf("Retry-After %q", rec.Header().Get("Retry-After"))
+			}
+			if tc.status >= 500 && !strings.Contains(log, "/mnt/media/secret") {
+				t.Errorf("the log does not tell the cause: %s", log)
+			}
+		})
+	}
+}
+
+func TestPathsThatHostsReadDifferentlyAreRefusedBeforeRouting(t *testing.T) {
+	for _, path := range []string{"/a..b", "/../x", "/x//y", "/%2e%2e/x", "/a%2Fb", "/a%20b", "/a;b", "/a:b", "/ä", "/a%00", "/a\\b", "/%41"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		u, err := url.Parse("http://x" + path)
+		if err != nil {
+			continue
+		}
+		r.URL = u
+		rec, _ := serve(t, func(http.ResponseWriter, *http.Request) error {
+			t.Errorf("%s reaches a handler", path)
+			return nil
+		}, r)
+		if rec.Code != 404 || rec.Header().Get("Location") != "" {
+			t.Errorf("%s: %d", path, rec.Code)
+		}
+	}
+}
+
+func TestDecodeJSON(t *testing.T) {
+	type body struct {
+		Name  string         `json:"name"`
+		Count *int64         `json:"count"`
+		More  map[string]any `json:"more"`
+	}
+	for in, status := range map[string]int{
+		`{"name":"x","count":1}`: 200, `{}`: 200, ` {} `: 200,
+		`{"name":5}`: 400, `{"count":0.5}`: 400, `{"count":"5"}`: 400, `{"more":[]}`: 400, `{"other":1}`: 400,
+		`{`: 400, `[]`: 400, `"x"`: 400, ``: 400, `{}x`: 400, `{}{}`: 400, `<html>`: 400,
+		`{"name":"` + strings.Repeat("a", 70_000) + `"}`: 413, `{}` + strings.Repeat(" ", 70_000): 413,
+	} {
+		rec, _ := serve(t, func(w http.ResponseWriter, r *http.Request) error {
+			var b body
+			if err := web.DecodeJSON(w, r, &b); err != nil {
+				return err
+			}
+			web.JSON(w, r, 200, b)
+			return nil
+		}, httptest.NewRequest("POST", "/x", strings.NewReader(in)))
+		if rec.Code != status {
+			t.Errorf("%.60s: %d, want %d: %s", in, rec.Code, status, rec.Body)
+		}
+	}
+}
+
+func TestClientIsTheLastHopThatIsNotTrusted(t *testing.T) {
+	for _, tc := range []struct{ peer, forwarded, want string }{
+		{"192.0.2.1:99", "", "192.0.2.1"},
+		{"192.0.2.1:99", "198.51.100.7", "192.0.2.1"}, // a client may write what it likes there
+		{"10.0.0.1:99", "198.51.100.7", "198.51.100.7"},
+		{"10.0.0.1:99", "203.0.113.9, 198.51.100.7, 10.1.2.3", "198.51.100.7"},
+		{"10.0.0.1:99", "garbage", "10.0.0.1"},
+		{"10.0.0.1:99", "", "10.0.0.1"},
+		{"[::ffff:10.0.0.1]:99", "2001:db8::1", "2001:db8::1"},
+	} {
+		r := httptest.NewRequest("GET", "/x", nil)
+		r.RemoteAddr = tc.peer
+		if tc.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tc.forwarded)
+		}
+		serve(t, func(_ http.ResponseWriter, r *http.Request) error {
+			if got := web.Client(r); got != tc.want {
+				t.Errorf("%s forwarding for %q: %s, want %s", tc.peer, tc.forwarded, got, tc.want)
+			}
+			return nil
+		}, r)
+	}
+}
+
+func TestRequestIDOfAProxyIsKeptIfItIsOne(t *testing.T) {
+	for given, kept := range map[string]bool{"0123456789abcdef": true, "short": false, "with space in it": false, strings.Repeat("x", 65): false} {
+		r := httptest.NewRequest("GET", "/x", nil)
+		r.Header.Set("X-Request-Id", given)
+		rec, _ := serve(t, web.NotFound, r)
+		if got := rec.Header().Get("X-Request-Id"); (got == given) != kept || got == "" {
+			t.Errorf("given %q, answered %q", given, got)
+		}
+	}
+}
+
+func TestTokensAreNotLogged(t *testing.T) {
+	_, log := serve(t, web.NotFound, httptest.NewRequest("GET", "/x?token=secret", nil))
+	if !strings.Contains(log, `"path":"/x"`) || strings.Contains(log, "secret") {
+		t.Errorf("log %s", log)
+	}
+}
+
+func TestPanicIsAnErrorOfOurs(t *testing.T) {
+	rec, log := serve(t, func(http.ResponseWriter, *http.Request) error { panic("boom") }, httptest.NewRequest("GET", "/x", nil))
+	if rec.Code != 500 || strings.Contains(rec.Body.String(), "boom") || !strings.Contains(log, "boom") {
+		t.Errorf("%d %s; log %s", rec.Code, rec.Body, log)
+	}
+}
+
+func TestWrongMethodIsToldWhichAreRight(t *testing.T) {
+	m := web.Methods{"POST": web.Handler(web.NotFound), "GET": web.Handler(web.NotFound)}
+	rec, _ := serve(t, func(w http.ResponseWriter, r *http.Request) error { m.ServeHTTP(w, r); return nil }, httptest.NewRequest("PUT", "/x", nil))
+	if rec.Code != 405 || rec.Header().Get("Allow") != "GET, POST" {
+		t.Errorf("%d, Allow %q", rec.Code, rec.Header().Get("Allow"))
+	}
+}
+
+// readerFrom is a connection that can send a file by itself.
+type readerFrom struct {
+	*httptest.ResponseRecorder
+	asked bool
+}
+
+func (w *readerFrom) ReadFrom(src io.Reader) (int64, error) {
+	w.asked = true
+	return io.Copy(w.ResponseRecorder, src)
+}
+
+func TestFilesStillGoOutBySendfile(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	o := &web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(reg)}
+	w := &readerFrom{ResponseRecorder: httptest.NewRecorder()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{name}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "x.ts", time.Time{}, strings.NewReader("12345"))
+	})
+	o.Wrap(mux).ServeHTTP(w, httptest.NewRequest("GET", "/x", nil))
+	if !w.asked || w.Body.String() != "12345" {
+		t.Errorf("ReadFrom asked: %v, body %q", w.asked, w.Body)
+	}
+	want := "# HELP pulsevault_bytes_served_total Bytes of answers' bodies.\n# TYPE pulsevault_bytes_served_total counter\npulsevault_bytes_served_total 5\n"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "pulsevault_bytes_served_total"); err != nil {
+		t.Error(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "pulsevault_http_request_duration_seconds"); n != 1 || err != nil {
+		t.Errorf("%d routes counted, %v", n, err)
+	}
+}
