@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -100,6 +101,7 @@ func (s *Streamer) note(r *http.Request, id vault.VideoID, name string) error {
 	if err != nil {
 		return vault.Errorf(vault.Unavailable, "audit_unavailable", "the access cannot be recorded now, so nothing is served; try again").Because(err)
 	}
+	failpoint.Hit("stream/audited")
 	return nil
 }
 

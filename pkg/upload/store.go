@@ -205,8 +205,11 @@ func (d *Dir) Discard(ctx context.Context, id vault.UploadID) (bool, error) {
 		return false, err
 	}
 	info, err := os.Stat(d.DataPath(id))
-	if err != nil || d.Now().Sub(info.ModTime()) < d.Expiry {
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	}
+	if err != nil || d.Now().Sub(info.ModTime()) < d.Expiry {
+		return false, err
 	}
 	return true, durable.Remove(d.DataPath(id))
 }

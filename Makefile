@@ -1,0 +1,106 @@
+# PulseVault. `make` lists what there is; `make run` and `make test` need nothing but Git, Go and make.
+
+GO      ?= go
+RACE    ?= -race
+BASE_URL ?= http://127.0.0.1:3000
+
+# go.mod says which Go is wanted; some distributions keep theirs from fetching it.
+GOTOOLCHAIN ?= auto
+export GOTOOLCHAIN
+
+ifeq ($(origin VERSION),undefined)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+endif
+
+STATICCHECK_VERSION  := v0.8.2
+GOLANGCI_VERSION     := v2.15.0
+STATICCHECK  := .tools/staticcheck@$(STATICCHECK_VERSION)/staticcheck
+GOLANGCI     := .tools/golangci-lint@$(GOLANGCI_VERSION)/golangci-lint
+
+FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
+SOURCES   := $(wildcard functions local pkg)
+
+# The version comes in by -X: Go's own stamp fails in a working copy that belongs to another user.
+GOBUILD = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X pulsevault/pkg/app.Version=$(VERSION)"
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: deps
+deps: ## install what running needs (ffmpeg) where it is missing
+	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe
+
+.PHONY: deps-test
+deps-test: ## install what the tests need (redis-server, a C compiler for -race) as well
+	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe redis-server $(if $(RACE),cc)
+
+.PHONY: build
+build: bin/pulsevault $(FUNCTIONS:%=bin/functions/%/bootstrap) ## build bin/pulsevault and bin/functions/*/bootstrap
+
+.PHONY: FORCE
+FORCE:
+
+# Go knows by itself what is up to date.
+bin/pulsevault: FORCE
+	@$(GOBUILD) -o $@ ./local/pulsevault
+
+bin/functions/%/bootstrap: FORCE
+	@$(GOBUILD) -tags lambda.norpc -o $@ ./functions/$*
+
+.PHONY: run
+run: deps build ## install what is missing, build, and serve on http://localhost:3000 with the embedded Redis
+	@exec bin/pulsevault serve
+
+.PHONY: test
+test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
+	@$(GO) test $(RACE) -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: lint lint-format lint-vet lint-staticcheck lint-golangci
+lint: lint-format lint-vet lint-staticcheck lint-golangci ## gofmt, vet for every platform, staticcheck, golangci-lint
+
+lint-format:
+	@bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l $(SOURCES)) && { [ -z "$$bad" ] || { \
+		echo "not formatted (make fmt):"; echo "$$bad"; exit 1; }; }
+
+lint-vet:
+	@$(GO) vet ./...
+	@$(GO) vet -tags failpoint ./...
+	@GOOS=windows $(GO) vet ./...
+	@GOOS=darwin $(GO) vet ./...
+
+lint-staticcheck: $(STATICCHECK)
+	@$(STATICCHECK) ./...
+
+lint-golangci: $(GOLANGCI)
+	@$(GOLANGCI) run --allow-parallel-runners ./...
+
+# A tool lives in a folder that bears its version, so a new pin is a new file to make.
+$(STATICCHECK):
+	@echo "installing staticcheck $(STATICCHECK_VERSION)"
+	@GOOS= GOARCH= CGO_ENABLED=0 GOBIN="$(CURDIR)/$(@D)" $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+$(GOLANGCI):
+	@echo "installing golangci-lint $(GOLANGCI_VERSION) (some minutes, once)"
+	@GOOS= GOARCH= CGO_ENABLED=0 GOBIN="$(CURDIR)/$(@D)" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+.PHONY: fmt
+fmt: ## format the code
+	@"$$($(GO) env GOROOT)/bin/gofmt" -w $(SOURCES)
+
+.PHONY: workflow
+workflow: ## take a video through a running server (BASE_URL), in ten checked steps
+	@local/deps.sh curl ffmpeg
+	@BASE_URL="$(BASE_URL)" local/workflow.sh
+
+.PHONY: bench
+bench: bin/pulsevault ## measure upload, finalize and memory beside the machine's own limits (BENCHFLAGS=-h)
+	@local/deps.sh ffmpeg
+	@CGO_ENABLED=0 $(GO) build -buildvcs=false -o bin/bench ./local/bench
+	@exec bin/bench $(BENCHFLAGS)
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// server is a PulseVault of our own, on a folder of its own.
+type server struct {
+	url     string
+	cmd     *exec.Cmd
+	output  *tail
+	exited  chan struct{}
+	waitErr error // valid once exited is closed
+	mu      sync.Mutex
+	peak    int64 // in KiB, sampled where /proc is not there
+}
+
+// startServer starts one in a folder below b.dir and waits until it is ready. It ends with ctx, at the latest.
+func (b *bench) startServer(ctx context.Context, name string) (*server, error) {
+	root := filepath.Join(b.dir, name)
+	if err := os.Mkdir(root, 0o750); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{url: "http://127.0.0.1:" + port, output: &tail{}, exited: make(chan struct{})}
+	s.cmd = exec.CommandContext(ctx, b.binary, "serve")
+	s.cmd.Dir = b.dir // where there is no .env
+	s.cmd.Env = append(inherited("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP"), "HOST=127.0.0.1", "PORT="+port, "MEDIA_ROOT="+root,
+		"WORKER_CONCURRENCY=0", "LOG_LEVEL=warn", "MAX_UPLOAD_SIZE="+strconv.FormatInt(max(b.size, 10<<30), 10))
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	s.cmd.Cancel = func() error {
+		if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+			return s.cmd.Process.Kill()
+		}
+		return nil
+	}
+	s.cmd.WaitDelay = 10 * time.Second // then it is killed
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
+	}
+	go func() {
+		s.waitErr = s.cmd.Wait()
+		close(s.exited)
+	}()
+	go s.samplePeak()
+	if err := s.waitReady(ctx); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("%w; the server said: %s", err, s.output)
+	}
+	return s, nil
+}
+
+func (s *server) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("the server ended at once: %w", s.waitErr)
+		case <-ctx.Done():
+			return errors.New("the server does not become ready")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the server, if need be by force, and returns when it is gone.
+func (s *server) stop() {
+	if err := s.cmd.Cancel(); err == nil {
+		select {
+		case <-s.exited:
+			return
+		case <-time.After(10 * time.Second):
+		}
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// peakMemory is the most that was ever resident, in bytes: as the kernel has it on Linux, else sampled.
+func (s *server) peakMemory() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.peak == 0 {
+			return 0, errors.New("neither /proc nor ps tells the server's memory")
+		}
+		return s.peak << 10, nil
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("/proc does not tell VmHWM")
+}
+
+func (s *server) samplePeak() {
+	pid := strconv.Itoa(s.cmd.Process.Pid)
+	if _, err := os.Stat("/proc/" + pid + "/status"); err == nil {
+		return
+	}
+	for {
+		select {
+		case <-s.exited:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		out, err := exec.Command("ps", "-o", "rss=", "-p", pid).Output()
+		if err != nil {
+			continue
+		}
+		if kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64); err == nil {
+			s.mu.Lock()
+			s.peak = max(s.peak, kib)
+			s.mu.Unlock()
+		}
+	}
+}
+
+// freePort names a port that nobody listens on.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
+
+// inherited takes these variables over, and no setting of ours that may stand in the environment.
+func inherited(names ...string) []string {
+	var env []string
+	for _, name := range names {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	t.buf = t.buf[max(0, len(t.buf)-4096):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.buf))
+}
