@@ -1,0 +1,259 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"pulsevault/pkg/internal/durable"
+)
+
+const (
+	// flushAfter is how long a noted entry waits for the disk; with the sync itself it stays below 100 ms.
+	flushAfter = 50 * time.Millisecond
+	// maxGroup bounds what is written under one lock, so that other processes get their turn.
+	maxGroup = 512
+)
+
+// chain appends to one category. Three goroutines share the work, so that none waits for a slower one: the writer takes
+// all waiting requests as one group and writes them under the file lock; the syncer forces to disk what has been
+// written; the keepers keep the heads of what is on disk.
+type chain struct {
+	log      *Log
+	category Category
+	lock     *flock.Flock
+	keepers  []*keeper
+
+	wake     chan struct{} // there are requests
+	syncNow  chan struct{} // somebody waits for the disk
+	syncSoon chan struct{} // something was written, nobody waits
+	written  chan struct{} // closed when the writer has ended
+	synced   chan struct{} // closed when the syncer has ended
+
+	mu       sync.Mutex // guards the members down to the next blank line
+	waiting  []*request
+	claims   []claim
+	closed   bool
+	unsynced []*request // written, and wanted on disk
+	dirty    bool       // something is written and not yet synced
+	newest   Head       // the last entry written
+	gaps     int        // how many gaps this process has found
+
+	fileMu  sync.Mutex // held while syncing and while exchanging file
+	syncErr error      // of a file that was exchanged; the syncer tells the callers
+
+	// Only the writer touches what follows; file it exchanges under fileMu.
+	file    *os.File
+	info    os.FileInfo // of file, to know it again
+	name    string      // of file
+	size    int64       // of file, after the last entry
+	head    Head        // the entry the next one follows
+	last    Head        // the last entry this process has written or seen: its own kept head
+	listing listing
+	owed    []note // what the log has to say about itself and could not write yet
+	buf     []byte
+}
+
+// note is an entry that the log makes about itself.
+type note struct {
+	action  string
+	details map[string]any
+}
+
+func startChain(l *Log, category Category) *chain {
+	c := &chain{
+		log: l, category: category,
+		lock:     flock.New(lockPath(l.cfg.Dir, category), flock.SetPermissions(durable.FileMode)),
+		wake:     make(chan struct{}, 1),
+		syncNow:  make(chan struct{}, 1),
+		syncSoon: make(chan struct{}, 1),
+		written:  make(chan struct{}),
+		synced:   make(chan struct{}),
+	}
+	c.keepers = startKeepers(c)
+	go c.runWriter()
+	go c.runSyncer()
+	return c
+}
+
+// signal wakes the goroutine that waits on ch, or lets it go round once more.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+func (c *chain) enqueue(r *request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.waiting = append(c.waiting, r)
+	signal(c.wake)
+	return nil
+}
+
+// claim is a head that the store says was on disk. The writer looks for it in the log, then closes checked.
+type claim struct {
+	head    Head
+	checked chan struct{}
+}
+
+func (c *chain) claim(h Head) <-chan struct{} {
+	checked := make(chan struct{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.claims = append(c.claims, claim{h, checked})
+	signal(c.wake)
+	return checked
+}
+
+func (c *chain) close() error {
+	c.mu.Lock()
+	again := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	for _, k := range c.keepers {
+		k.awaitCheck() // needs the writer
+	}
+	signal(c.wake)
+	<-c.written
+	<-c.synced
+	for _, k := range c.keepers {
+		k.stop()
+	}
+	if again || c.file == nil {
+		return nil
+	}
+	err := c.file.Close()
+	c.file = nil
+	return err
+}
+
+func (c *chain) runWriter() {
+	defer close(c.written)
+	for range c.wake {
+		for c.writeSome() {
+		}
+		c.mu.Lock()
+		end := c.closed && len(c.waiting) == 0
+		c.mu.Unlock()
+		if end {
+			return
+		}
+	}
+}
+
+// writeSome commits one group and reports whether there was one.
+func (c *chain) writeSome() bool {
+	c.mu.Lock()
+	group := c.waiting
+	if len(group) > maxGroup {
+		group = group[:maxGroup:maxGroup]
+	}
+	c.waiting = c.waiting[len(group):]
+	claims := c.claims
+	c.mu.Unlock()
+	if len(group) == 0 && len(claims) == 0 {
+		return false
+	}
+	gap, err := c.commit(group, claims)
+	now := c.settle(group, claims, gap, err)
+	c.answer(group, err)
+	if now {
+		signal(c.syncNow)
+	} else {
+		signal(c.syncSoon)
+	}
+	return err == nil || len(group) > 0
+}
+
+// settle notes what became of a group and reports whether somebody waits for the disk.
+func (c *chain) settle(group []*request, claims []claim, gap bool, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.newest, c.dirty = c.head, true
+		if gap {
+			c.gaps++
+		}
+		for _, k := range claims {
+			close(k.checked)
+		}
+		c.claims = c.claims[len(claims):] // after a failure they are looked for with the next group
+	}
+	for _, r := range group {
+		c.log.recycle(r.event)
+		if err == nil && r.durable {
+			c.unsynced = append(c.unsynced, r)
+		}
+	}
+	return len(c.unsynced) > 0
+}
+
+// answer tells the callers how writing went; those who want their entry on disk hear only of a failure yet.
+func (c *chain) answer(group []*request, err error) {
+	if err == nil {
+		c.log.cfg.Metrics.wrote(c.category, len(group))
+	} else {
+		c.log.cfg.Metrics.failed(c.category, len(group))
+		err = fmt.Errorf("audit: append to %s: %w", c.category, err)
+		if len(group) == 0 {
+			c.log.cfg.Logger.Error("audit: kept head could not be checked", "category", c.category, "err", err)
+		}
+	}
+	for _, r := range group {
+		if err != nil || !r.durable {
+			r.done <- err
+		}
+	}
+}
+
+// commit writes a group under the file lock: all of it, or nothing.
+func (c *chain) commit(group []*request, claims []claim) (gap bool, err error) {
+	if err := c.acquire(); err != nil {
+		return false, err
+	}
+	defer func() {
+		if err := c.lock.Unlock(); err != nil { // what was written is written
+			c.log.cfg.Logger.Error("audit: the chain's lock could not be released", "category", c.category, "err", err)
+		}
+	}()
+	missing, err := c.locate(claims)
+	if err != nil {
+		c.forget()
+		return false, err
+	}
+	notes := c.owed
+	if missing != nil {
+		notes = append(notes[:len(notes):len(notes)], *missing)
+	}
+	if len(group)+len(notes) == 0 {
+		return false, nil
+	}
+	if err := c.write(group, notes); err != nil {
+		c.forget()
+		return false, err
+	}
+	c.owed = nil
+	return missing != nil, nil
+}
+
+func (c *chain) acquire() error {
+	err := c.lock.Lock()
+	if errors.Is(err, os.ErrNotExist) { // somebody removed the directory
+		if err = makeDirs(c.log.cfg.Dir); err == nil {
+			err = c.lock.Lock()
+		}
+	}
+	return err
+}
+
+// forget makes the next group look up the end of the chain on disk.
+func (c *chain) forget() { c.info = nil }

@@ -1,0 +1,201 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"pulsevault/pkg/internal/durable"
+)
+
+// ErrClosed is what a closed Log answers.
+var ErrClosed = errors.New("audit: the log is closed")
+
+// Config says where a Log writes, and what it tells others.
+type Config struct {
+	Dir     string           // AUDIT_DIR; made if it is not there
+	FullIP  bool             // keep addresses whole; false keeps three octets of IPv4, the /48 of IPv6
+	Heads   HeadStore        // where heads are kept outside Dir; nil keeps them in Dir only
+	Now     func() time.Time // the clock; nil is time.Now
+	Logger  *slog.Logger     // nil logs nothing
+	Metrics *Metrics         // nil counts nothing
+}
+
+// Log appends to the chains in a directory. Any number of Logs, in any number of processes, may share it, and any
+// number of goroutines may use one.
+type Log struct {
+	cfg      Config
+	chains   map[Category]*chain
+	encoders sync.Pool
+}
+
+// Open makes the directory where it is missing and returns a Log on it. It reads nothing yet: each chain's end is
+// looked up when the first entry is appended.
+func Open(cfg Config) (*Log, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("audit: no directory given")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := makeDirs(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("audit: open: %w", err)
+	}
+	l := &Log{cfg: cfg, chains: map[Category]*chain{}}
+	l.encoders.New = func() any { return newEncoder() }
+	for _, category := range Categories {
+		l.chains[category] = startChain(l, category)
+	}
+	return l, nil
+}
+
+func makeDirs(dir string) error {
+	for _, sub := range []string{headsDir, tornDir} {
+		if err := durable.Mkdir(filepath.Join(dir, sub), durable.DirMode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append records the event; when it returns nil, the entry is on disk. A cancelled ctx ends the waiting, not the
+// writing: the entry may still be made.
+func (l *Log) Append(ctx context.Context, category Category, event Event) error {
+	return l.add(ctx, category, event, true)
+}
+
+// Note records the event; when it returns nil, the entry is with the operating system, where it survives the end of
+// this process, and it is on disk within 100 ms. A cancelled ctx ends the waiting, not the writing.
+func (l *Log) Note(ctx context.Context, category Category, event Event) error {
+	return l.add(ctx, category, event, false)
+}
+
+// Close writes what is waiting, syncs everything and keeps the heads. Repeating it does nothing.
+func (l *Log) Close() error {
+	var errs []error
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, c := range l.chains {
+		wg.Go(func() {
+			err := c.close()
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (l *Log) add(ctx context.Context, category Category, event Event, durable bool) error {
+	c, ok := l.chains[category]
+	if !ok {
+		return fmt.Errorf("audit: there is no category %q", category)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("audit: append to %s: %w", category, err)
+	}
+	r, err := l.prepare(&event)
+	if err != nil {
+		return fmt.Errorf("audit: append to %s: %w", category, err)
+	}
+	r.durable = durable
+	if err := c.enqueue(r); err != nil {
+		return err
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("audit: append to %s: waiting: %w", category, ctx.Err())
+	}
+}
+
+// request is one entry on its way into the log. The encoder holds the event's JSON until the writer has copied it.
+type request struct {
+	id      string
+	event   *encoder
+	durable bool
+	done    chan error // holds one, so that the writer never waits for a caller who has left
+}
+
+// prepare does whatever needs no lock, in the caller's goroutine.
+func (l *Log) prepare(event *Event) (*request, error) {
+	if event.Action == "" {
+		return nil, errors.New("the event names no action")
+	}
+	if slices.Contains(ownActions, event.Action) {
+		return nil, fmt.Errorf("the action %s is the log's own", event.Action)
+	}
+	return l.encode(event)
+}
+
+func (l *Log) encode(event *Event) (*request, error) {
+	id := event.ID
+	if id == "" {
+		fresh, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		id = fresh.String()
+	}
+	if !validID(id) {
+		return nil, fmt.Errorf("an event's ID is 1 to %d printable characters", maxID)
+	}
+	if l.cfg.FullIP {
+		event.Address = fullAddress(event.Address)
+	} else {
+		event.Address = Anonymise(event.Address)
+	}
+	e := l.encoders.Get().(*encoder)
+	if err := e.encode(event); err != nil {
+		l.recycle(e)
+		return nil, err
+	}
+	return &request{id: id, event: e, done: make(chan error, 1)}, nil
+}
+
+func (l *Log) recycle(e *encoder) {
+	if e.buf.Cap() <= 64<<10 {
+		l.encoders.Put(e)
+	}
+}
+
+// encoder writes an event as compact JSON without HTML escaping.
+type encoder struct {
+	buf  bytes.Buffer
+	json *json.Encoder
+}
+
+func newEncoder() *encoder {
+	e := &encoder{}
+	e.json = json.NewEncoder(&e.buf)
+	e.json.SetEscapeHTML(false)
+	return e
+}
+
+func (e *encoder) encode(event *Event) error {
+	e.buf.Reset()
+	if err := e.json.Encode(event); err != nil {
+		return fmt.Errorf("encode the event: %w", err)
+	}
+	if e.buf.Len() > maxEvent {
+		return fmt.Errorf("the event takes %d bytes, %d are allowed", e.buf.Len(), maxEvent)
+	}
+	return nil
+}
+
+// bytes is the JSON without the newline that the json package ends it with.
+func (e *encoder) bytes() []byte { return e.buf.Bytes()[:e.buf.Len()-1] }
