@@ -1,0 +1,102 @@
+package redisdb
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"pulsevault/pkg/vault"
+)
+
+const (
+	defaultCacheTTL = 5 * time.Minute
+	// droppedTTL is longer than anybody takes between loading a record and putting it into the cache.
+	droppedTTL  = 5 * time.Second
+	progressTTL = 10 * time.Minute
+)
+
+// Cache keeps the public metadata of videos. It is best effort: without Redis every Get misses.
+type Cache struct {
+	Client *redis.Client
+	TTL    time.Duration // 0 means 5 minutes
+	Logger *slog.Logger
+}
+
+// Get returns what is cached for a video.
+func (c Cache) Get(ctx context.Context, id vault.VideoID) ([]byte, bool) {
+	ctx, cancel := context.WithTimeout(ctx, asideTimeout)
+	defer cancel()
+	data, err := c.Client.Get(ctx, MetadataKey(id)).Bytes()
+	return data, err == nil
+}
+
+// putCached caches a value unless the cache was dropped a moment ago: the value may be from before.
+//
+//	KEYS[1]  cache:metadata:{videoId}
+//	KEYS[2]  cache:dropped:{videoId}
+//	ARGV[1]  value
+//	ARGV[2]  TTL in milliseconds
+//	returns  1 if it was cached, 0 if not
+var putCached = redis.NewScript(`
+if redis.call("EXISTS", KEYS[2]) == 1 then
+	return 0
+end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1`)
+
+// Put caches data that was read from the record.
+func (c Cache) Put(ctx context.Context, id vault.VideoID, data []byte) {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	ttl := c.TTL
+	if ttl <= 0 {
+		ttl = defaultCacheTTL
+	}
+	keys := []string{MetadataKey(id), MetadataDroppedKey(id)}
+	if err := putCached.Run(ctx, c.Client, keys, data, ttl.Milliseconds()).Err(); err != nil {
+		c.Logger.DebugContext(ctx, "metadata was not cached", "videoId", id, "err", err)
+	}
+}
+
+// Drop forgets what is cached for a video. Call it after the record is written.
+func (c Cache) Drop(ctx context.Context, id vault.VideoID) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	_, err := c.Client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, MetadataDroppedKey(id), 1, droppedTTL)
+		p.Del(ctx, MetadataKey(id))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("redisdb: drop cached metadata: %w", err)
+	}
+	return nil
+}
+
+// Progress tells every process how far a running transcode is. It is best effort.
+type Progress struct {
+	Client *redis.Client
+	Logger *slog.Logger
+}
+
+// SetProgress notes how far the transcode of a video is, 0…1.
+func (p Progress) SetProgress(ctx context.Context, id vault.VideoID, done float64) {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	value := strconv.FormatFloat(min(max(done, 0), 1), 'f', 4, 64)
+	if err := p.Client.Set(ctx, ProgressKey(id), value, progressTTL).Err(); err != nil {
+		p.Logger.DebugContext(ctx, "progress was not noted", "videoId", id, "err", err)
+	}
+}
+
+// Progress returns what was last noted for a video, and whether anything was lately.
+func (p Progress) Progress(ctx context.Context, id vault.VideoID) (float64, bool) {
+	ctx, cancel := context.WithTimeout(ctx, asideTimeout)
+	defer cancel()
+	done, err := p.Client.Get(ctx, ProgressKey(id)).Float64()
+	return done, err == nil
+}

@@ -1,0 +1,46 @@
+// Package redisdb holds what several processes agree on for a while: cache, locks, counters; and the embedded Redis.
+// Every key is a function here.
+//
+//	key                           type           lives      what
+//	cache:metadata:{videoId}      string         Cache.TTL  public metadata; dropped at every write
+//	cache:dropped:{videoId}       string         5 s        says that the cache was just dropped, so that a reader who
+//	                                                        loaded before the write puts nothing old back
+//	lock:upload:{id}              string         6 s        the lease of whoever writes to an upload; its token
+//	release:upload:{id}           channel        –          asks the holder of that lease to let go; the asker's token
+//	progress:{videoId}            string         10 min     how far a running transcode is, 0…1
+//	metrics:uploads:completed     counter        for ever   uploads whose last byte has arrived
+//	metrics:transcode:success     counter        for ever   transcodes that ended well
+//	metrics:transcode:failed      counter        for ever   transcodes that were given up
+//	audit:head:{category}         string         for ever   where an audit chain ends, as package audit writes it
+//
+// The queue's own keys begin with "asynq:" and belong to package queue. Wiping all of it loses no video and no record.
+package redisdb
+
+import "pulsevault/pkg/vault"
+
+// The keys of the three totals.
+const (
+	UploadsCompletedKey = "metrics:uploads:completed"
+	TranscodeSuccessKey = "metrics:transcode:success"
+	TranscodeFailedKey  = "metrics:transcode:failed"
+)
+
+const releaseChannelPrefix = "release:upload:"
+
+// MetadataKey is where the public metadata of a video is cached.
+func MetadataKey(id vault.VideoID) string { return "cache:metadata:" + string(id) }
+
+// MetadataDroppedKey is there for a moment after the cached metadata of a video was dropped.
+func MetadataDroppedKey(id vault.VideoID) string { return "cache:dropped:" + string(id) }
+
+// UploadLockKey holds the token of whoever writes to an upload.
+func UploadLockKey(id string) string { return "lock:upload:" + id }
+
+// ReleaseChannel is where the holder of an upload's lock is asked to let go.
+func ReleaseChannel(id string) string { return releaseChannelPrefix + id }
+
+// ProgressKey says how far a running transcode is.
+func ProgressKey(id vault.VideoID) string { return "progress:" + string(id) }
+
+// AuditHeadKey holds the head of an audit chain.
+func AuditHeadKey(category string) string { return "audit:head:" + category }

@@ -1,0 +1,46 @@
+package redisdb
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Options say where a Redis is.
+type Options struct {
+	Addr     string // host:port
+	Password string
+	DB       int
+}
+
+const (
+	commandTimeout = time.Second            // of dialling, of a read and of a write
+	asideTimeout   = 500 * time.Millisecond // of what nobody should wait for: counters, cache, progress
+	poolSize       = 32
+)
+
+// Open returns a client that gives an error within two seconds when Redis is dead, hangs or cannot be reached. It does
+// not connect yet. Nothing is sent twice: a counter must not count double because an answer was late, and a connection
+// that broke while it lay idle is noticed before it is used.
+func Open(o Options) *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr:                  o.Addr,
+		Password:              o.Password,
+		DB:                    o.DB,
+		Protocol:              2,
+		DialTimeout:           commandTimeout,
+		ReadTimeout:           commandTimeout,
+		WriteTimeout:          commandTimeout,
+		PoolTimeout:           commandTimeout,
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		PoolSize:              poolSize,
+		ContextTimeoutEnabled: true,
+	})
+}
+
+// aside bounds work that is done beside a request and must neither hold it up nor be cut off when the client goes.
+func aside(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), asideTimeout)
+}

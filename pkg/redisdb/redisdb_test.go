@@ -1,0 +1,141 @@
+package redisdb_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"pulsevault/pkg/redisdb"
+	"pulsevault/pkg/redisdb/redistest"
+	"pulsevault/pkg/vault"
+)
+
+func TestCountersCountOverAllClients(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
+		a := redisdb.Counters{Client: redistest.Client(t, o), Logger: redistest.Logger(t)}
+		b := redisdb.Counters{Client: redistest.Client(t, o), Logger: redistest.Logger(t)}
+		if got, err := a.Totals(t.Context()); err != nil || got != (redisdb.Totals{}) {
+			t.Fatalf("before anything was counted: %+v, %v", got, err)
+		}
+		a.CountUpload(t.Context())
+		b.CountUpload(t.Context())
+		b.CountTranscode(t.Context(), true)
+		b.CountTranscode(t.Context(), true)
+		a.CountTranscode(t.Context(), true)
+		a.CountTranscode(t.Context(), false)
+		want := redisdb.Totals{UploadsCompleted: 2, TranscodeSuccess: 3, TranscodeFailed: 1}
+		if got, err := b.Totals(t.Context()); err != nil || got != want {
+			t.Fatalf("totals are %+v, %v; want %+v", got, err, want)
+		}
+	})
+}
+
+func TestProgressIsKeptBetween0And1(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
+		c := redistest.Client(t, o)
+		p := redisdb.Progress{Client: c, Logger: redistest.Logger(t)}
+		id := vault.NewVideoID()
+		if _, ok := p.Progress(t.Context(), id); ok {
+			t.Fatal("there is progress before any was noted")
+		}
+		for in, want := range map[float64]float64{0.25: 0.25, -1: 0, 7: 1} {
+			p.SetProgress(t.Context(), id, in)
+			if got, ok := p.Progress(t.Context(), id); !ok || got != want {
+				t.Errorf("progress %v came back as %v, %v", in, got, ok)
+			}
+		}
+		if ttl := c.TTL(t.Context(), redisdb.ProgressKey(id)).Val(); ttl <= 0 {
+			t.Errorf("progress is kept for ever (TTL %v)", ttl)
+		}
+	})
+}
+
+func TestCacheIsNotFilledWithWhatWasReadBeforeADrop(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
+		client := redistest.Client(t, o)
+		c := redisdb.Cache{Client: client, TTL: time.Minute, Logger: redistest.Logger(t)}
+		id := vault.NewVideoID()
+		c.Put(t.Context(), id, []byte("old"))
+		if got, ok := c.Get(t.Context(), id); !ok || string(got) != "old" {
+			t.Fatalf("cached %q, %v", got, ok)
+		}
+		if err := c.Drop(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		c.Put(t.Context(), id, []byte("old")) // a reader who was slower than the writer
+		if got, ok := c.Get(t.Context(), id); ok {
+			t.Fatalf("after a drop the cache holds %q", got)
+		}
+		client.Del(t.Context(), redisdb.MetadataDroppedKey(id)) // as after its TTL
+		c.Put(t.Context(), id, []byte("new"))
+		if got, ok := c.Get(t.Context(), id); !ok || string(got) != "new" {
+			t.Fatalf("cached %q, %v", got, ok)
+		}
+	})
+}
+
+func TestHeadsAreKeptAsTheyAreGiven(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
+		h := redisdb.Heads{Client: redistest.Client(t, o)}
+		if head, ok, err := h.Head(t.Context(), "access"); ok || err != nil {
+			t.Fatalf("a head before any was noted: %q, %v, %v", head, ok, err)
+		}
+		for _, head := range []string{`{"seq":9}`, `{"seq":10}`, `{"seq":2}`} { // lower after a gap
+			if err := h.SetHead(t.Context(), "access", []byte(head)); err != nil {
+				t.Fatal(err)
+			}
+			if got, ok, err := h.Head(t.Context(), "access"); err != nil || !ok || string(got) != head {
+				t.Errorf("head is %q, %v, %v; want %q", got, ok, err, head)
+			}
+		}
+		if _, ok, err := h.Head(t.Context(), "upload"); ok || err != nil {
+			t.Errorf("another chain has a head: %v, %v", ok, err)
+		}
+	})
+}
+
+func TestEverythingAnswersInTimeWithoutRedis(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	for name, addr := range map[string]string{"refuses": "127.0.0.1:1", "hangs": silent.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			c := redistest.Client(t, redisdb.Options{Addr: addr})
+			log := redistest.Logger(t)
+			id := vault.NewVideoID()
+			inTime := func(what string, f func(ctx context.Context)) {
+				start := time.Now()
+				f(t.Context())
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("%s took %v", what, took)
+				}
+			}
+			inTime("ping", func(ctx context.Context) {
+				if c.Ping(ctx).Err() == nil {
+					t.Error("ping succeeds")
+				}
+			})
+			inTime("count", redisdb.Counters{Client: c, Logger: log}.CountUpload)
+			inTime("totals", func(ctx context.Context) {
+				if _, err := (redisdb.Counters{Client: c, Logger: log}).Totals(ctx); err == nil {
+					t.Error("there are totals")
+				}
+			})
+			cache := redisdb.Cache{Client: c, Logger: log}
+			inTime("get", func(ctx context.Context) { cache.Get(ctx, id) })
+			inTime("put", func(ctx context.Context) { cache.Put(ctx, id, []byte("x")) })
+			inTime("drop", func(ctx context.Context) {
+				if cache.Drop(ctx, id) == nil {
+					t.Error("drop succeeds")
+				}
+			})
+			inTime("progress", func(ctx context.Context) {
+				redisdb.Progress{Client: c, Logger: log}.SetProgress(ctx, id, 0.5)
+			})
+		})
+	}
+}

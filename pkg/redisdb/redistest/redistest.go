@@ -1,0 +1,114 @@
+// Package redistest runs a Redis for a test: the embedded kind, or a real redis-server where one is installed.
+package redistest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"pulsevault/pkg/redisdb"
+)
+
+// Each runs a test on every kind of Redis there is, side by side.
+func Each(t *testing.T, test func(t *testing.T, o redisdb.Options)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, redisdb.Options{Addr: Mini(t).Addr()})
+	})
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		test(t, Start(t).Options())
+	})
+}
+
+// Mini runs the kind of Redis that is embedded. Its TTLs run out by themselves.
+func Mini(t *testing.T) *miniredis.Miniredis {
+	t.Helper()
+	m := miniredis.RunT(t)
+	m.ClockTTL(true)
+	return m
+}
+
+// Client returns a client that is closed when the test ends.
+func Client(t *testing.T, o redisdb.Options) *redis.Client {
+	t.Helper()
+	c := redisdb.Open(o)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Logger returns a logger that writes to the test's log.
+func Logger(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// Server is a redis-server that keeps nothing on disk.
+type Server struct {
+	t    *testing.T
+	port int
+	cmd  *exec.Cmd
+}
+
+// Start runs a redis-server until the test ends. Without one installed the test is skipped.
+func Start(t *testing.T) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("SKIPPED: no redis-server is installed, so nothing is proven on a real Redis")
+	}
+	s := &Server{t: t, port: freePort(t)}
+	s.Restart()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Options say how to reach it.
+func (s *Server) Options() redisdb.Options {
+	return redisdb.Options{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))}
+}
+
+// Restart starts it again after Stop: at the same address, and empty.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.cmd = exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	s.cmd.Stdout, s.cmd.Stderr = io.Discard, io.Discard
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("start redis-server: %v", err)
+	}
+	c := redisdb.Open(s.Options())
+	defer func() { _ = c.Close() }()
+	for end := time.Now().Add(5 * time.Second); c.Ping(context.Background()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatal("redis-server does not answer")
+		}
+	}
+}
+
+// Stop kills it. What it held is lost.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
