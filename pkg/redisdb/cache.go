@@ -14,8 +14,6 @@ import (
 
 const (
 	defaultCacheTTL = 5 * time.Minute
-	// droppedTTL is longer than anybody takes between loading a record and putting it into the cache.
-	droppedTTL  = 5 * time.Second
 	progressTTL = 10 * time.Minute
 )
 
@@ -34,21 +32,7 @@ func (c Cache) Get(ctx context.Context, id vault.VideoID) ([]byte, bool) {
 	return data, err == nil
 }
 
-// putCached caches a value unless the cache was dropped a moment ago: the value may be from before.
-//
-//	KEYS[1]  cache:metadata:{videoId}
-//	KEYS[2]  cache:dropped:{videoId}
-//	ARGV[1]  value
-//	ARGV[2]  TTL in milliseconds
-//	returns  1 if it was cached, 0 if not
-var putCached = redis.NewScript(`
-if redis.call("EXISTS", KEYS[2]) == 1 then
-	return 0
-end
-redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
-return 1`)
-
-// Put caches data that was read from the record.
+// Put caches data. It does not know whether that is from before or after a write: whoever reads it must be able to tell.
 func (c Cache) Put(ctx context.Context, id vault.VideoID, data []byte) {
 	ctx, cancel := aside(ctx)
 	defer cancel()
@@ -56,22 +40,16 @@ func (c Cache) Put(ctx context.Context, id vault.VideoID, data []byte) {
 	if ttl <= 0 {
 		ttl = defaultCacheTTL
 	}
-	keys := []string{MetadataKey(id), MetadataDroppedKey(id)}
-	if err := putCached.Run(ctx, c.Client, keys, data, ttl.Milliseconds()).Err(); err != nil {
+	if err := c.Client.Set(ctx, MetadataKey(id), data, ttl).Err(); err != nil {
 		c.Logger.DebugContext(ctx, "metadata was not cached", "videoId", id, "err", err)
 	}
 }
 
-// Drop forgets what is cached for a video. Call it after the record is written.
+// Drop forgets what is cached for a video.
 func (c Cache) Drop(ctx context.Context, id vault.VideoID) error {
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	_, err := c.Client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, MetadataDroppedKey(id), 1, droppedTTL)
-		p.Del(ctx, MetadataKey(id))
-		return nil
-	})
-	if err != nil {
+	if err := c.Client.Del(ctx, MetadataKey(id)).Err(); err != nil {
 		return fmt.Errorf("redisdb: drop cached metadata: %w", err)
 	}
 	return nil

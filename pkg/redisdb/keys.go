@@ -3,8 +3,6 @@
 //
 //	key                           type           lives      what
 //	cache:metadata:{videoId}      string         Cache.TTL  public metadata; dropped at every write
-//	cache:dropped:{videoId}       string         5 s        says that the cache was just dropped, so that a reader who
-//	                                                        loaded before the write puts nothing old back
 //	lock:upload:{id}              string         6 s        the lease of whoever writes to an upload; its token
 //	release:upload:{id}           channel        –          asks the holder of that lease to let go; the asker's token
 //	progress:{videoId}            string         10 min     how far a running transcode is, 0…1
@@ -29,9 +27,6 @@ const releaseChannelPrefix = "release:upload:"
 
 // MetadataKey is where the public metadata of a video is cached.
 func MetadataKey(id vault.VideoID) string { return "cache:metadata:" + string(id) }
-
-// MetadataDroppedKey is there for a moment after the cached metadata of a video was dropped.
-func MetadataDroppedKey(id vault.VideoID) string { return "cache:dropped:" + string(id) }
 
 // UploadLockKey holds the token of whoever writes to an upload.
 func UploadLockKey(id string) string { return "lock:upload:" + id }

@@ -1,0 +1,6 @@
+// Function sign: see pkg/app for its routes.
+package main
+
+import "pulsevault/pkg/app"
+
+func main() { app.StartHTTP(app.Sign) }

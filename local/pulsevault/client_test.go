@@ -1,0 +1,217 @@
+package main_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// client uses one server as a phone and a player do.
+type client struct {
+	t   *testing.T
+	url string
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// try sends a request; the error is that of a connection.
+func (c client) try(method, target string, body io.Reader, headers ...string) (answer, error) {
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.url+target, body)
+	if err != nil {
+		return answer{}, err
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, data}, err
+}
+
+func (c client) do(want int, method, target string, body io.Reader, headers ...string) answer {
+	c.t.Helper()
+	a, err := c.try(method, target, body, headers...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if a.status != want {
+		c.t.Fatalf("%s %s: %d, want %d: %s", method, target, a.status, want, a.body)
+	}
+	return a
+}
+
+// create makes an upload and returns its address.
+func (c client) create(size int) (location string, err error) {
+	a, err := c.try("POST", "/uploads", nil, "Tus-Resumable", "1.0.0", "Upload-Length", strconv.Itoa(size))
+	if err == nil && a.status != http.StatusCreated {
+		err = fmt.Errorf("create: %d %s", a.status, a.body)
+	}
+	return a.header.Get("Location"), err
+}
+
+// resume asks for the offset and sends the rest in pieces.
+func (c client) resume(location string, content []byte, piece int) (offset int, err error) {
+	a, err := c.try("HEAD", location, nil, "Tus-Resumable", "1.0.0")
+	if err != nil {
+		return 0, err
+	}
+	if offset, err = strconv.Atoi(a.header.Get("Upload-Offset")); err != nil {
+		return 0, fmt.Errorf("HEAD: %d without an offset", a.status)
+	}
+	for offset < len(content) {
+		end := min(offset+piece, len(content))
+		a, err := c.try("PATCH", location, bytes.NewReader(content[offset:end]), "Tus-Resumable", "1.0.0",
+			"Content-Type", "application/offset+octet-stream", "Upload-Offset", strconv.Itoa(offset))
+		if err != nil {
+			return offset, err
+		}
+		if a.status != http.StatusNoContent {
+			return offset, fmt.Errorf("PATCH: %d %s", a.status, a.body)
+		}
+		offset = end
+	}
+	return offset, nil
+}
+
+func (c client) finalize(location string) (videoID string, err error) {
+	body := fmt.Sprintf(`{"uploadId":%q,"filename":"clip.mp4","userId":"test"}`, filepath.Base(location))
+	a, err := c.try("POST", "/uploads/finalize", strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	var v struct{ VideoID string }
+	if err := json.Unmarshal(a.body, &v); err != nil || a.status != http.StatusOK {
+		return "", fmt.Errorf("finalize: %d %s", a.status, a.body)
+	}
+	return v.VideoID, nil
+}
+
+// send uploads and finalizes a file, and returns its video.
+func (c client) send(path string) (videoID string) {
+	c.t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	location, err := c.create(len(content))
+	if err == nil {
+		_, err = c.resume(location, content, 1<<20)
+	}
+	if err == nil {
+		videoID, err = c.finalize(location)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return videoID
+}
+
+func (c client) sign(videoID, path string) (link string) {
+	c.t.Helper()
+	a := c.do(200, "POST", "/media/sign", strings.NewReader(fmt.Sprintf(`{"videoId":%q,"path":%q}`, videoID, path)))
+	var v struct{ URL string }
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		c.t.Fatal(err)
+	}
+	return v.URL
+}
+
+// status is what the video's metadata says.
+func (c client) status(videoID string) string {
+	c.t.Helper()
+	var v struct{ Status string }
+	a := c.do(200, "GET", c.sign(videoID, "metadata"), nil)
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		c.t.Fatal(err)
+	}
+	return v.Status
+}
+
+// await waits until the video has a status that is final.
+func (c client) await(videoID, want string) {
+	c.t.Helper()
+	status := ""
+	for range 1200 {
+		if status = c.status(videoID); status == want {
+			return
+		}
+		if status == "transcode_failed" || status == "transcoded" {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	c.t.Fatalf("the video is %s, want %s", status, want)
+}
+
+// wantOriginal compares the stored original with what was sent.
+func (c client) wantOriginal(videoID string, content []byte) {
+	c.t.Helper()
+	a := c.do(200, "GET", c.sign(videoID, "original.mp4"), nil)
+	if !bytes.Equal(a.body, content) {
+		c.t.Errorf("the original has %d bytes that are not the %d sent ones", len(a.body), len(content))
+	}
+	sum := sha256.Sum256(content)
+	if meta := c.do(200, "GET", c.sign(videoID, "metadata"), nil); !bytes.Contains(meta.body, []byte(hex.EncodeToString(sum[:]))) {
+		c.t.Errorf("the record has another checksum: %s", meta.body)
+	}
+}
+
+// wantPlays plays the whole HLS over HTTP; a player has nothing to complain about.
+func (c client) wantPlays(videoID string) {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), "ffmpeg", "-nostdin", "-hide_banner", "-v", "warning",
+		"-i", c.url+c.sign(videoID, "hls/master.m3u8"), "-map", "0", "-f", "null", "-")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	if err != nil || len(bytes.TrimSpace(out)) > 0 {
+		c.t.Errorf("ffmpeg complains: %v\n%s", err, out)
+	}
+}
+
+// clip makes a video with ffmpeg and returns its path.
+func clip(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", append(append([]string{"-nostdin", "-v", "error", "-y"}, args...), path)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make %s: %v\n%s", name, err, out)
+	}
+	return path
+}
+
+// shortClip is small enough to be transcoded in a moment.
+func shortClip(t *testing.T) string {
+	t.Helper()
+	return clip(t, "short.mp4", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=3", "-f", "lavfi", "-i", "sine=duration=3",
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest")
+}
+
+func verifyAudit(t *testing.T, root string, settings ...string) {
+	t.Helper()
+	if code, out := run(t, root, settings, "audit", "verify"); code != 0 {
+		t.Errorf("audit verify: exit status %d\n%s", code, out)
+	}
+}

@@ -1,0 +1,203 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// arrows are the places between two writes, in the order of writes of docs/design.md.
+var arrows = []string{
+	"upload/written", "upload/synced", "upload/recorded",
+	"finalize/recorded", "finalize/marked", "finalize/moved", "finalize/meta", "finalize/audited", "finalize/queued",
+	"transcode/claimed", "transcode/encoded", "transcode/segments", "transcode/master", "transcode/meta", "transcode/audited", "transcode/unmarked",
+	"stream/audited",
+}
+
+// The server is killed at each arrow and started again; the client goes on where it was. Nothing acknowledged is lost,
+// the video comes out whole and once, and the audit chain verifies.
+func TestKilledAtEachArrow(t *testing.T) {
+	short := shortClip(t)
+	content, err := os.ReadFile(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arrow := range arrows {
+		t.Run(strings.ReplaceAll(arrow, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			first := start(t, "serve", root, "PULSEVAULT_FAILPOINT="+arrow)
+			s := &story{client: client{t, first.url}, content: content}
+			s.goOn()
+			if !first.ended(30 * time.Second) {
+				t.Fatalf("the server never came to %s", arrow)
+			}
+			wantNoOrphans(t, root)
+			verifyAudit(t, root)
+
+			second := start(t, "serve", root)
+			s.url = second.url
+			if err := s.goOn(); err != nil {
+				t.Fatalf("after the restart: %v", err)
+			}
+			s.await(s.videoID, "transcoded")
+			s.wantOriginal(s.videoID, content)
+			s.wantPlays(s.videoID)
+			wantTidy(t, root)
+			second.stop()
+			verifyAudit(t, root)
+			wantOnce(t, root, "video.finalized")
+			wantOnce(t, root, "video.transcoded")
+		})
+	}
+}
+
+// story is a client that goes on after each failure with what it was told so far.
+type story struct {
+	client
+	content      []byte
+	location     string
+	acknowledged int
+	videoID      string
+}
+
+// goOn does what is left to do, up to the first failure.
+func (s *story) goOn() (err error) {
+	if s.location == "" {
+		if s.location, err = s.create(len(s.content)); err != nil {
+			return err
+		}
+	}
+	if s.videoID == "" {
+		before := s.acknowledged
+		offset, err := s.resume(s.location, s.content, len(s.content)/3+1)
+		if offset > 0 && offset < before {
+			s.t.Errorf("the server knows of %d bytes only; it had acknowledged %d", offset, before)
+		}
+		s.acknowledged = max(offset, before)
+		if err != nil {
+			return err
+		}
+	}
+	id, err := s.finalize(s.location)
+	if err != nil {
+		return err
+	}
+	if s.videoID != "" && id != s.videoID {
+		s.t.Errorf("finalize answers %s, and had answered %s", id, s.videoID)
+	}
+	s.videoID = id
+	for range 100 { // the server may die while it transcodes, or as it serves
+		if _, err := s.try("GET", "/healthz", nil); err != nil {
+			return err
+		}
+		if a, err := s.try("POST", "/media/sign", strings.NewReader(`{"videoId":"`+id+`","path":"metadata"}`)); err == nil {
+			var link struct{ URL string }
+			if err := json.Unmarshal(a.body, &link); err != nil {
+				return err
+			}
+			if a, err = s.try("GET", link.URL, nil); err != nil {
+				return err
+			}
+			if bytes.Contains(a.body, []byte(`"transcoded"`)) {
+				return nil
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
+
+// wantTidy fails the test if work in progress is left behind.
+func wantTidy(t *testing.T, root string) {
+	t.Helper()
+	var left []string
+	look := func() {
+		left = nil
+		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			rel, _ := filepath.Rel(root, path)
+			switch {
+			case err != nil || d.IsDir() && !strings.HasPrefix(d.Name(), ".work"):
+			case strings.HasPrefix(rel, "pending/"), strings.HasPrefix(d.Name(), ".work"), strings.HasSuffix(rel, ".lock") && strings.HasPrefix(rel, "uploads/"):
+				left = append(left, rel)
+			case strings.HasPrefix(rel, "uploads/") && !strings.HasSuffix(rel, ".json"):
+				left = append(left, rel)
+			}
+			return nil
+		})
+	}
+	for range 50 {
+		if look(); len(left) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("left behind: %v", left)
+}
+
+// wantOnce fails the test unless the audit log tells of exactly one event of a kind, be it in two entries.
+func wantOnce(t *testing.T, root, action string) {
+	t.Helper()
+	events := map[string]bool{}
+	paths, _ := filepath.Glob(filepath.Join(root, "audit", "*.log"))
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(data) {
+			var e struct {
+				EventID string
+				Event   struct{ Action string }
+			}
+			if err := json.Unmarshal(line, &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Event.Action == action {
+				events[e.EventID] = true
+			}
+		}
+	}
+	if len(events) != 1 {
+		t.Errorf("the audit log tells of %d times %s", len(events), action)
+	}
+}
+
+// Kills at moments that nobody chose.
+func TestKilledAtAnyMoment(t *testing.T) {
+	content, err := os.ReadFile(shortClip(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	s := &story{client: client{t, ""}, content: content}
+	for _, life := range []time.Duration{20, 60, 120, 250, 400, 700, 1100} {
+		server := start(t, "serve", root)
+		s.url = server.url
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = s.goOn()
+		}()
+		time.Sleep(life * time.Millisecond)
+		server.kill()
+		<-done
+		wantNoOrphans(t, root)
+		verifyAudit(t, root)
+	}
+	server := start(t, "serve", root)
+	s.url = server.url
+	if err := s.goOn(); err != nil {
+		t.Fatal(err)
+	}
+	s.await(s.videoID, "transcoded")
+	s.wantOriginal(s.videoID, content)
+	s.wantPlays(s.videoID)
+	wantTidy(t, root)
+	wantOnce(t, root, "video.finalized")
+}

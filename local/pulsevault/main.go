@@ -1,0 +1,64 @@
+// Command pulsevault runs PulseVault on a machine of one's own.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/joho/godotenv"
+
+	"pulsevault/pkg/app"
+)
+
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Serve the API and run transcode workers beside it. Settings come from the environment."`
+	Worker  workerCommand  `cmd:"" help:"Run transcode workers only."`
+	Audit   auditCommands  `cmd:"" help:"Look after the audit log."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+type auditCommands struct {
+	Verify verifyCommand `cmd:"" help:"Check every chain under AUDIT_DIR; the exit status is 1 if anything is wrong."`
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run() error {
+	_, err := fmt.Println("pulsevault", app.Version)
+	return err
+}
+
+func main() {
+	var c commands
+	parsed := kong.Parse(&c, kong.Name("pulsevault"), kong.Description("PulseVault stores and delivers video for health care."), kong.UsageOnError())
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "pulsevault:", err)
+		os.Exit(1)
+	}
+}
+
+// configure reads the configuration and makes the log that goes with it.
+func configure() (app.Config, *slog.Logger, error) {
+	if os.Getenv("APP_ENV") != "production" {
+		if err := godotenv.Load(); err != nil && !os.IsNotExist(err) {
+			return app.Config{}, nil, fmt.Errorf("read .env: %w", err)
+		}
+	}
+	c, err := app.ConfigFromEnv(os.Getenv)
+	if err != nil {
+		return c, nil, err
+	}
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.Production {
+		return c, slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+	}
+	return c, slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"pulsevault/pkg/app"
+	"pulsevault/pkg/redisdb"
+)
+
+type serveCommand struct{}
+
+// Run serves until ctx ends.
+func (serveCommand) Run(ctx context.Context) (err error) {
+	c, log, err := configure()
+	if err != nil {
+		return err
+	}
+	listener, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // closed already when it has served
+	redis := c.RedisAddr
+	if redis == "" {
+		embedded, err := startRedis(&c, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, embedded.Close()) }()
+		redis = "embedded, at " + c.RedisAddr
+	}
+	a, err := app.New(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	welcome(c, listener.Addr(), redis)
+	return run(ctx, c, a, func(ctx context.Context) error { return a.Serve(ctx, listener) })
+}
+
+type workerCommand struct{}
+
+// Run works on tasks until ctx ends.
+func (workerCommand) Run(ctx context.Context) (err error) {
+	c, log, err := configure()
+	if err != nil {
+		return err
+	}
+	if c.WorkerConcurrency == 0 {
+		return errors.New("WORKER_CONCURRENCY=0 leaves a worker nothing to do: set it to 1 or more")
+	}
+	a, err := app.New(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	return run(ctx, c, a, nil)
+}
+
+// run runs the loops of a process until ctx ends or one of them fails.
+func run(ctx context.Context, c app.Config, a *app.App, serve func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if serve != nil {
+		group.Go(func() error { return serve(ctx) })
+	}
+	if c.TranscodeEnabled && c.WorkerConcurrency > 0 {
+		group.Go(func() error { return a.RunWorker(ctx) })
+	}
+	group.Go(func() error {
+		a.RunSweeps(ctx)
+		return nil
+	})
+	return group.Wait()
+}
+
+func listen(c app.Config) (net.Listener, error) {
+	addr := net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("something listens on %s already: stop it, or set PORT to a free port", addr)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("not allowed to listen on %s: set PORT to a port above 1023", addr)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+func startRedis(c *app.Config, log *slog.Logger) (*redisdb.Embedded, error) {
+	if err := os.MkdirAll(c.MediaRoot, 0o750); err != nil {
+		return nil, fmt.Errorf("MEDIA_ROOT %s cannot be made: %w", c.MediaRoot, err)
+	}
+	embedded, err := redisdb.StartEmbedded(redisdb.EmbeddedConfig{Dir: c.MediaRoot, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	opts := embedded.Options()
+	c.RedisAddr, c.RedisPassword, c.RedisDB = opts.Addr, opts.Password, opts.DB
+	return embedded, nil
+}
+
+// welcome tells a person at a terminal where things are and what to try.
+func welcome(c app.Config, addr net.Addr, redis string) {
+	secret := "HMAC_SECRET"
+	if c.Secret == "" {
+		secret = "made for development, in " + c.MediaRoot
+	}
+	url := "http://" + addr.String()
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		url = fmt.Sprintf("http://localhost:%d", tcp.Port)
+	}
+	fmt.Printf(`PulseVault %s is serving on %s
+  media    %s
+  audit    %s
+  redis    %s
+  secret   %s
+  workers  %d
+try: curl %s/readyz
+     make workflow    (in another terminal: a video from upload to playback)
+`, app.Version, url, c.MediaRoot, c.AuditDir, redis, secret, c.WorkerConcurrency, url)
+}

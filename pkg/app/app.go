@@ -1,0 +1,192 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+
+	"pulsevault/pkg/audit"
+	"pulsevault/pkg/finalize"
+	"pulsevault/pkg/internal/durable"
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/metadata"
+	"pulsevault/pkg/queue"
+	"pulsevault/pkg/redisdb"
+	"pulsevault/pkg/stream"
+	"pulsevault/pkg/token"
+	"pulsevault/pkg/transcode"
+	"pulsevault/pkg/upload"
+	"pulsevault/pkg/vault"
+	"pulsevault/pkg/web"
+)
+
+// cacheTTL is how long public metadata stays in the cache.
+const cacheTTL = 10 * time.Minute
+
+// App is PulseVault, wired. Its handlers and loops may run in one process or each in its own.
+type App struct {
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+
+	config     Config
+	redis      *redis.Client
+	locks      *redisdb.UploadLocks
+	media      *media.Dir
+	uploadDir  *upload.Dir
+	videos     *metadata.Store
+	audit      *audit.Log
+	queue      *queue.Queue
+	counters   redisdb.Counters
+	uploads    *upload.Handler
+	finalizer  *finalize.Finalizer
+	transcoder *transcode.Transcoder
+	streamer   *stream.Streamer
+	observer   *web.Observer
+}
+
+// New wires an App. Its Redis must be running; c names it. Close gives back what it holds.
+func New(ctx context.Context, c Config, log *slog.Logger) (*App, error) {
+	a := &App{Log: log, Registry: prometheus.NewRegistry(), config: c}
+	steps := []func(context.Context) error{a.openDirs, a.openRedis, a.openAudit, a.openQueue, a.wireUploads, a.wireVideos, a.wireStream}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
+	}
+	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.observer = &web.Observer{Log: log, TrustedProxies: c.TrustedProxies, Metrics: web.NewMetrics(a.Registry)}
+	return a, nil
+}
+
+// Close flushes what is still to be written and gives everything back.
+func (a *App) Close() error {
+	var errs []error
+	if a.locks != nil {
+		errs = append(errs, a.locks.Close())
+	}
+	if a.audit != nil {
+		errs = append(errs, a.audit.Close())
+	}
+	if a.redis != nil {
+		errs = append(errs, a.redis.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) openDirs(context.Context) error {
+	c := a.config
+	a.media = &media.Dir{Videos: c.VideoDir, Pending: filepath.Join(c.MediaRoot, "pending")}
+	a.uploadDir = &upload.Dir{Path: c.UploadDir, Expiry: c.UploadExpiry, Now: time.Now, Log: a.Log}
+	for _, err := range []error{durable.Mkdir(c.MediaRoot, durable.DirMode), a.media.Init(), a.uploadDir.Init(), durable.Mkdir(c.AuditDir, durable.DirMode)} {
+		if err != nil {
+			return fmt.Errorf("the media directories cannot be made; is MEDIA_ROOT %s writable? %w", c.MediaRoot, err)
+		}
+	}
+	return sameFileSystem(c.UploadDir, c.VideoDir)
+}
+
+func (a *App) openRedis(ctx context.Context) error {
+	opts := redisdb.Options{Addr: a.config.RedisAddr, Password: a.config.RedisPassword, DB: a.config.RedisDB}
+	if opts.Addr == "" {
+		found, err := redisdb.FindEmbedded(a.config.MediaRoot)
+		if err != nil {
+			return err
+		}
+		opts = found
+	}
+	a.redis = redisdb.Open(opts)
+	a.locks = &redisdb.UploadLocks{Client: a.redis, Dir: a.config.UploadDir, Logger: a.Log}
+	a.locks.Start(context.WithoutCancel(ctx))
+	if err := a.redis.Ping(ctx).Err(); err != nil {
+		// Not the end: /readyz tells, and what needs Redis answers 503 until it is there.
+		a.Log.WarnContext(ctx, "Redis does not answer yet", "addr", opts.Addr, "error", err)
+	}
+	return nil
+}
+
+func (a *App) openAudit(context.Context) (err error) {
+	a.audit, err = audit.Open(audit.Config{
+		Dir: a.config.AuditDir, FullIP: a.config.AuditFullIP, Heads: auditHeads{redisdb.Heads{Client: a.redis}}, Logger: a.Log,
+		Metrics: audit.NewMetrics(a.Registry),
+	})
+	return err
+}
+
+func (a *App) openQueue(context.Context) error {
+	a.queue = queue.New(a.redis)
+	a.counters = redisdb.Counters{Client: a.redis, Logger: a.Log}
+	a.Registry.MustRegister(queue.NewCollector(a.queue, a.Log), totals{a.counters, a.Log})
+	return nil
+}
+
+func (a *App) wireUploads(context.Context) (err error) {
+	a.uploads, err = upload.NewHandler(upload.Config{
+		Dir: a.uploadDir, Locker: a.locks, Audit: a.audit, Counter: a.counters,
+		Metrics: upload.NewMetrics(a.Registry), MaxSize: a.config.MaxUploadSize, PublicPath: a.config.PublicPath, Log: a.Log,
+	})
+	return err
+}
+
+func (a *App) wireVideos(context.Context) error {
+	a.videos = &metadata.Store{Media: a.media, Cache: redisdb.Cache{Client: a.redis, TTL: cacheTTL, Logger: a.Log}, Now: time.Now}
+	a.finalizer = &finalize.Finalizer{
+		Uploads: a.uploadDir, Locks: a.locks, Media: a.media, Videos: a.videos, Audit: a.audit,
+		Enqueue: func(ctx context.Context, t vault.Task) error {
+			_, err := a.queue.Enqueue(ctx, t)
+			return err
+		},
+		Accepts: func(contentType string) bool {
+			_, ok := transcode.Demuxer(contentType)
+			return ok
+		},
+		Transcode: a.config.TranscodeEnabled, Now: time.Now, Metrics: finalize.NewMetrics(a.Registry), Log: a.Log,
+	}
+	a.transcoder = &transcode.Transcoder{
+		Videos: a.videos, Store: a.media, Audit: a.audit, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log},
+		Counter: a.counters,
+		Ladder:  a.config.Renditions, FFmpegThreads: a.config.FFmpegThreads,
+		Metrics: transcode.NewMetrics(a.Registry), Log: a.Log,
+	}
+	return nil
+}
+
+func (a *App) wireStream(context.Context) error {
+	c := a.config
+	secret := c.Secret
+	if secret == "" {
+		var err error
+		if secret, err = developmentSecret(c.MediaRoot); err != nil {
+			return err
+		}
+	}
+	signer, err := token.New(secret, c.PreviousSecret, time.Now)
+	if err != nil {
+		return err
+	}
+	a.streamer = &stream.Streamer{
+		Signer: signer, Media: a.media, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
+		Expiry: c.TokenExpiry, MaxExpiry: c.TokenMax, PublicPath: c.PublicPath, Log: a.Log,
+	}
+	return nil
+}
+
+// RunWorker works on queued tasks until ctx ends; then tasks that were running are back in the queue.
+func (a *App) RunWorker(ctx context.Context) error {
+	if err := haveFFmpeg(); err != nil {
+		return fmt.Errorf("a worker needs ffmpeg and ffprobe; install ffmpeg (make deps), or set WORKER_CONCURRENCY=0: %w", err)
+	}
+	worker := queue.Worker{Client: a.redis, Concurrency: a.config.WorkerConcurrency, Logger: a.Log}
+	return worker.Run(ctx, a.Perform)
+}
+
+// Perform carries out one task. final says that there will be no further attempt.
+func (a *App) Perform(ctx context.Context, t vault.Task, final bool) error {
+	return a.transcoder.Transcode(ctx, t.VideoID, final)
+}

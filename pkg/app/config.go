@@ -1,0 +1,163 @@
+// Package app wires PulseVault together: its configuration, its parts, its routes and the loops beside them. It is the
+// only package that knows everyone; every host (server, function, test) builds an App and takes the handlers it wants.
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pulsevault/pkg/token"
+	"pulsevault/pkg/transcode"
+)
+
+// Version is set at build time.
+var Version = "dev"
+
+// Config is what can be set, by environment variables of the names given. A bad value stops the start with one line that
+// names the variable, the value and what is allowed.
+type Config struct {
+	// Host and Port (HOST, PORT) are where the server listens. Defaults 127.0.0.1 and 3000; port 0 takes a free one.
+	Host string
+	Port int
+
+	// Production (APP_ENV=production|development, default development) refuses to make do: it wants a HMAC_SECRET and a
+	// MEDIA_ROOT that is there. Development also reads a file .env in the working directory.
+	Production bool
+
+	// MediaRoot (MEDIA_ROOT) is the directory that holds everything. Default: /mnt/media where that is there and writable,
+	// else, in development, pulsevault-test in the system's directory for temporary files.
+	MediaRoot string
+	// UploadDir, VideoDir and AuditDir (UPLOAD_DIR, VIDEO_DIR, AUDIT_DIR) default to uploads, videos and audit below it.
+	// The first two must be on one file system, because finishing an upload moves it.
+	UploadDir, VideoDir, AuditDir string
+
+	// Secret (HMAC_SECRET, 32 bytes or more) signs media links. Development makes one and keeps it in MediaRoot, readable by
+	// its owner only, so that all processes share it. PreviousSecret (HMAC_SECRET_PREVIOUS) still verifies.
+	Secret, PreviousSecret string
+	// TokenExpiry and TokenMax (TOKEN_EXPIRY_SECONDS 300, TOKEN_MAX_SECONDS 86400) are how long a link lives when its
+	// request does not say, and at most.
+	TokenExpiry, TokenMax time.Duration
+
+	// RedisAddr (REDIS_HOST and REDIS_PORT 6379), RedisPassword and RedisDB (REDIS_PASSWORD, REDIS_DB 0) name the Redis that
+	// several processes share. Without REDIS_HOST the server runs an embedded one, for one machine.
+	RedisAddr, RedisPassword string
+	RedisDB                  int
+
+	// TranscodeEnabled (TRANSCODE_ENABLED, default true) makes HLS of every video.
+	TranscodeEnabled bool
+	// Renditions (RENDITIONS, default all: 240p,360p,480p,720p,1080p) are the rungs of the ladder.
+	Renditions []transcode.Rung
+	// FFmpegThreads (FFMPEG_THREADS, default 0: as many as it likes) bounds the threads of one ffmpeg.
+	FFmpegThreads int
+	// WorkerConcurrency (WORKER_CONCURRENCY, default 1) is how many tasks this process works on at once; 0 is none.
+	WorkerConcurrency int
+
+	// MaxUploadSize (MAX_UPLOAD_SIZE, bytes or with a suffix such as 10GiB, which is the default) is what one upload may have.
+	MaxUploadSize int64
+	// UploadExpiry (UPLOAD_EXPIRY, default 24h) is how long an upload is kept that nobody adds to.
+	UploadExpiry time.Duration
+
+	// TrustedProxies (TRUSTED_PROXIES, addresses or prefixes with commas, default none) are believed about X-Forwarded-For.
+	TrustedProxies []netip.Prefix
+	// CORSOrigins (CORS_ORIGINS, origins with commas, or *; default none) may use the API from a browser.
+	CORSOrigins []string
+	// PublicPath (PUBLIC_PATH, such as /Prod) goes in front of the links in answers where we are served under a prefix.
+	PublicPath string
+	// AuditFullIP (AUDIT_IP=full|anonymised, the default) keeps whole client addresses in the audit log.
+	AuditFullIP bool
+	// LogLevel (LOG_LEVEL=debug|info|warn|error, default info).
+	LogLevel slog.Level
+	// MetricsEnabled (METRICS_ENABLED, default true) answers GET /metrics.
+	MetricsEnabled bool
+}
+
+// defaultMediaRoot is used in every environment if it is there.
+const defaultMediaRoot = "/mnt/media"
+
+// ConfigFromEnv reads the configuration. getenv is os.Getenv.
+func ConfigFromEnv(getenv func(string) string) (Config, error) {
+	e := &env{get: getenv}
+	c := Config{
+		Host:              e.text("HOST", "127.0.0.1"),
+		Port:              int(e.number("PORT", 3000, 0, 65535)),
+		Production:        e.choice("APP_ENV", "development", "production") == "production",
+		Secret:            e.text("HMAC_SECRET", ""),
+		PreviousSecret:    e.text("HMAC_SECRET_PREVIOUS", ""),
+		TokenExpiry:       time.Duration(e.number("TOKEN_EXPIRY_SECONDS", 300, 1, 1<<31)) * time.Second,
+		TokenMax:          time.Duration(e.number("TOKEN_MAX_SECONDS", 86400, 1, 1<<31)) * time.Second,
+		RedisPassword:     e.text("REDIS_PASSWORD", ""),
+		RedisDB:           int(e.number("REDIS_DB", 0, 0, 1<<15)),
+		TranscodeEnabled:  e.boolean("TRANSCODE_ENABLED", true),
+		FFmpegThreads:     int(e.number("FFMPEG_THREADS", 0, 0, 256)),
+		WorkerConcurrency: int(e.number("WORKER_CONCURRENCY", 1, 0, 256)),
+		MaxUploadSize:     e.bytes("MAX_UPLOAD_SIZE", 10<<30),
+		UploadExpiry:      e.duration("UPLOAD_EXPIRY", 24*time.Hour, time.Minute, 365*24*time.Hour),
+		TrustedProxies:    e.prefixes("TRUSTED_PROXIES"),
+		CORSOrigins:       e.origins("CORS_ORIGINS"),
+		PublicPath:        e.path("PUBLIC_PATH"),
+		AuditFullIP:       e.choice("AUDIT_IP", "anonymised", "full") == "full",
+		LogLevel:          e.level("LOG_LEVEL"),
+		MetricsEnabled:    e.boolean("METRICS_ENABLED", true),
+	}
+	if host := e.text("REDIS_HOST", ""); host != "" {
+		c.RedisAddr = fmt.Sprintf("%s:%d", host, e.number("REDIS_PORT", 6379, 1, 65535))
+	}
+	e.parse("RENDITIONS", func(s string) (err error) {
+		c.Renditions, err = transcode.ParseRenditions(s)
+		return err
+	})
+	if c.TokenExpiry > c.TokenMax {
+		e.refuse("TOKEN_EXPIRY_SECONDS", "at most TOKEN_MAX_SECONDS, which is "+fmt.Sprint(int64(c.TokenMax/time.Second)))
+	}
+	c.directories(e)
+	c.checkSecrets(e)
+	return c, e.err
+}
+
+func (c *Config) directories(e *env) {
+	c.MediaRoot = e.text("MEDIA_ROOT", "")
+	if c.MediaRoot == "" {
+		switch {
+		case writable(defaultMediaRoot):
+			c.MediaRoot = defaultMediaRoot
+		case c.Production:
+			e.refuse("MEDIA_ROOT", "a directory that is there and writable; "+defaultMediaRoot+" is not")
+		default:
+			c.MediaRoot = filepath.Join(os.TempDir(), "pulsevault-test")
+		}
+	}
+	for name, dir := range map[string]*string{"UPLOAD_DIR": &c.UploadDir, "VIDEO_DIR": &c.VideoDir, "AUDIT_DIR": &c.AuditDir, "": &c.MediaRoot} {
+		if name != "" {
+			below := map[string]string{"UPLOAD_DIR": "uploads", "VIDEO_DIR": "videos", "AUDIT_DIR": "audit"}[name]
+			*dir = e.text(name, filepath.Join(c.MediaRoot, below))
+		}
+		if abs, err := filepath.Abs(*dir); err == nil {
+			*dir = abs
+		}
+	}
+}
+
+func (c *Config) checkSecrets(e *env) {
+	switch {
+	case c.Secret == "" && c.Production:
+		e.refuse("HMAC_SECRET", fmt.Sprintf("a secret of %d bytes or more in production; make one with: openssl rand -hex 32", token.MinSecret))
+	case c.Secret != "" && len(c.Secret) < token.MinSecret:
+		e.refuseHidden("HMAC_SECRET", len(c.Secret))
+	case c.PreviousSecret != "" && len(c.PreviousSecret) < token.MinSecret:
+		e.refuseHidden("HMAC_SECRET_PREVIOUS", len(c.PreviousSecret))
+	}
+}
+
+// writable reports whether dir is there and files can be made in it.
+func writable(dir string) bool {
+	f, err := os.CreateTemp(dir, ".tmp-probe-*")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return os.Remove(f.Name()) == nil
+}

@@ -1,0 +1,71 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pulsevault/pkg/app"
+)
+
+func fromEnv(settings map[string]string) (app.Config, error) {
+	return app.ConfigFromEnv(func(name string) string { return settings[name] })
+}
+
+func TestBadValuesAreNamed(t *testing.T) {
+	for setting, allowed := range map[string]string{
+		"PORT=70000": "0 to 65535", "PORT=http": "0 to 65535", "APP_ENV=prod": "development or production",
+		"TOKEN_EXPIRY_SECONDS=0": "from 1", "TOKEN_EXPIRY_SECONDS=90000": "TOKEN_MAX_SECONDS", "TOKEN_MAX_SECONDS=1.5": "whole number",
+		"MAX_UPLOAD_SIZE=10 GB": "10GiB", "MAX_UPLOAD_SIZE=-1": "10GiB", "MAX_UPLOAD_SIZE=9999999TiB": "10GiB", "UPLOAD_EXPIRY=1 day": "24h",
+		"RENDITIONS=9000p": "240p", "WORKER_CONCURRENCY=-1": "0 to 256", "LOG_LEVEL=loud": "debug", "AUDIT_IP=some": "full",
+		"TRUSTED_PROXIES=nginx": "10.0.0.0/8", "CORS_ORIGINS=clinic.example": "https://", "PUBLIC_PATH=Prod": "/Prod", "PUBLIC_PATH=/a b": "/Prod",
+		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number",
+	} {
+		name, value, _ := strings.Cut(setting, "=")
+		_, err := fromEnv(map[string]string{name: value, "MEDIA_ROOT": t.TempDir()})
+		if err == nil {
+			t.Errorf("%s is accepted", setting)
+			continue
+		}
+		message := err.Error()
+		if !strings.HasPrefix(message, name+`="`+value+`"`) || !strings.Contains(message, allowed) || strings.Contains(message, "\n") {
+			t.Errorf("%s: %s", setting, message)
+		}
+	}
+}
+
+func TestSecretsAreNeverShown(t *testing.T) {
+	for _, name := range []string{"HMAC_SECRET", "HMAC_SECRET_PREVIOUS"} {
+		_, err := fromEnv(map[string]string{name: "hunter2", "MEDIA_ROOT": t.TempDir()})
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestProductionMakesNothingUp(t *testing.T) {
+	root := t.TempDir()
+	if _, err := fromEnv(map[string]string{"APP_ENV": "production", "MEDIA_ROOT": root}); err == nil || !strings.Contains(err.Error(), "HMAC_SECRET") {
+		t.Errorf("without a secret: %v", err)
+	}
+	c, err := fromEnv(map[string]string{"APP_ENV": "production", "MEDIA_ROOT": root, "HMAC_SECRET": strings.Repeat("s", 32)})
+	if err != nil || !c.Production {
+		t.Errorf("with a secret: %v", err)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	root := t.TempDir()
+	c, err := fromEnv(map[string]string{"MEDIA_ROOT": root, "REDIS_HOST": "redis", "TRUSTED_PROXIES": "10.1.2.3, 192.168.0.0/16", "MAX_UPLOAD_SIZE": "3MiB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Host != "127.0.0.1" || c.Port != 3000 || c.TokenExpiry != 5*time.Minute || c.TokenMax != 24*time.Hour || c.UploadExpiry != 24*time.Hour ||
+		c.RedisAddr != "redis:6379" || len(c.Renditions) != 5 || c.WorkerConcurrency != 1 || !c.TranscodeEnabled || !c.MetricsEnabled ||
+		c.MaxUploadSize != 3<<20 || c.VideoDir != root+"/videos" || c.UploadDir != root+"/uploads" || c.AuditDir != root+"/audit" {
+		t.Errorf("%+v", c)
+	}
+	if got := c.TrustedProxies; len(got) != 2 || got[0].String() != "10.1.2.3/32" {
+		t.Errorf("trusted proxies %v", got)
+	}
+}

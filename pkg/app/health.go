@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"pulsevault/pkg/web"
+)
+
+// readyTimeout bounds the checks of one GET /readyz.
+const readyTimeout = 2 * time.Second
+
+func (a *App) serveRoot(w http.ResponseWriter, r *http.Request) error {
+	web.JSON(w, r, http.StatusOK, struct {
+		Root    bool   `json:"root"`
+		Service string `json:"service"`
+		Version string `json:"version"`
+	}{true, "pulsevault", Version})
+	return nil
+}
+
+// serveHealth says that the process answers.
+func serveHealth(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	web.JSON(w, r, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
+}
+
+// serveReady says whether what we depend on is there, and names what is not.
+func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	answer := struct {
+		Status string            `json:"status"`
+		Checks map[string]string `json:"checks"`
+	}{"ready", a.check(ctx)}
+	status := http.StatusOK
+	for name, result := range answer.Checks {
+		if result != "ok" {
+			answer.Status, status = "not ready", http.StatusServiceUnavailable
+			web.Logger(r).WarnContext(ctx, "not ready", "check", name, "result", result)
+		}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	web.JSON(w, r, status, answer)
+	return nil
+}
+
+func (a *App) check(ctx context.Context) map[string]string {
+	checks := map[string]func(context.Context) error{
+		"redis": func(ctx context.Context) error { return a.redis.Ping(ctx).Err() },
+		"media": func(context.Context) error { return probeDirs(a.config.UploadDir, a.config.VideoDir, a.media.Pending) },
+		"audit": func(context.Context) error { return probeDirs(a.config.AuditDir) },
+	}
+	if a.config.TranscodeEnabled && a.config.WorkerConcurrency > 0 {
+		checks["ffmpeg"] = func(context.Context) error { return haveFFmpeg() }
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	results := make(map[string]string)
+	for name, check := range checks {
+		wg.Go(func() {
+			result := "ok"
+			if err := check(ctx); err != nil {
+				a.Log.WarnContext(ctx, "check failed", "check", name, "error", err)
+				result = "down"
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			results[name] = result
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+func probeDirs(dirs ...string) error {
+	for _, dir := range dirs {
+		if !writable(dir) {
+			return fmt.Errorf("%s is not there or cannot be written to", dir)
+		}
+	}
+	return nil
+}
+
+// haveFFmpeg reports whether the programs that transcode can be found.
+func haveFFmpeg() error {
+	var errs []error
+	for _, name := range []string{"ffmpeg", "ffprobe"} {
+		if _, err := exec.LookPath(name); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sameFileSystem makes sure that a file can be moved from one directory to the other.
+func sameFileSystem(from, to string) error {
+	f, err := os.CreateTemp(from, ".tmp-probe-*")
+	if err != nil {
+		return fmt.Errorf("%s cannot be written to: %w", from, err)
+	}
+	_ = f.Close()
+	defer func() { _ = os.Remove(f.Name()) }()
+	probe := to + "/.tmp-probe-" + fmt.Sprint(os.Getpid())
+	if err := os.Rename(f.Name(), probe); err != nil {
+		return fmt.Errorf("UPLOAD_DIR %s and VIDEO_DIR %s must be writable and on one file system: %w", from, to, err)
+	}
+	return os.Remove(probe)
+}

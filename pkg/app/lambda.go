@@ -1,0 +1,73 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
+
+	"pulsevault/pkg/vault"
+)
+
+// StartHTTP answers for the functions named inside the AWS Lambda runtime, with REST API events. It does not return.
+func StartHTTP(functions ...string) {
+	a := mustFromEnv()
+	lambda.Start(httpadapter.New(undeadlined(a.Handler(functions...))).ProxyWithContext)
+}
+
+// StartTasks carries out queued tasks inside the AWS Lambda runtime, with SQS events. It does not return.
+func StartTasks() { lambda.Start(mustFromEnv().PerformBatch) }
+
+// PerformBatch carries out the tasks of an SQS event and names those that must be tried again.
+func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.SQSEventResponse, error) {
+	var response events.SQSEventResponse
+	for _, message := range event.Records {
+		var t vault.Task
+		err := json.Unmarshal([]byte(message.Body), &t)
+		if err == nil {
+			err = t.Validate()
+		}
+		if err == nil {
+			err = a.Perform(ctx, t, false)
+		}
+		if err == nil || vault.KindOf(err) == vault.Unprocessable {
+			continue
+		}
+		a.Log.ErrorContext(ctx, "task failed", "message", message.MessageId, "error", err)
+		response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: message.MessageId})
+	}
+	return response, nil
+}
+
+func mustFromEnv() *App {
+	c, err := ConfigFromEnv(os.Getenv)
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	var a *App
+	if err == nil {
+		a, err = New(context.Background(), c, log)
+	}
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		os.Exit(1)
+	}
+	return a
+}
+
+// undeadlined gives tusd the deadlines that the adapter's writer does not have. There they mean nothing: the whole request
+// has been read before the function is called.
+func undeadlined(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(noDeadlines{w}, r)
+	})
+}
+
+type noDeadlines struct{ http.ResponseWriter }
+
+func (noDeadlines) SetReadDeadline(time.Time) error  { return nil }
+func (noDeadlines) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"pulsevault/pkg/audit"
+	"pulsevault/pkg/queue"
+	"pulsevault/pkg/vault"
+)
+
+// sweepEvery is the time between sweeps.
+const sweepEvery = time.Minute
+
+// swept is what a sweep did.
+type swept struct {
+	Queued, Resumed, Expired, Failed, Forgotten, Temporary int
+}
+
+// RunSweeps sweeps now and every minute until ctx ends. Several processes may sweep at once.
+func (a *App) RunSweeps(ctx context.Context) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		a.Sweep(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Sweep brings back what crashes, lost queues and clients that went away have left half done: it finishes finalizes that
+// were cut short, queues videos that want work, and removes expired uploads. It reports what it did in the log.
+func (a *App) Sweep(ctx context.Context) {
+	var s swept
+	err := errors.Join(a.sweepUploads(ctx, &s), a.sweepPending(ctx, &s))
+	if err != nil && ctx.Err() == nil {
+		a.Log.WarnContext(ctx, "sweep incomplete; the next one goes on", "error", err)
+	}
+	if s != (swept{}) {
+		a.Log.InfoContext(ctx, "swept", "queued", s.Queued, "resumed", s.Resumed, "expired", s.Expired, "failed", s.Failed,
+			"forgotten", s.Forgotten, "temporary", s.Temporary)
+	}
+}
+
+// sweepUploads looks at the uploads whose bytes have not become a video.
+func (a *App) sweepUploads(ctx context.Context, s *swept) error {
+	ids, err := a.uploadDir.Open(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, a.sweepUpload(ctx, id, s))
+	}
+	n, err := a.uploadDir.DiscardTemp(ctx)
+	s.Temporary += n
+	return errors.Join(append(errs, err)...)
+}
+
+func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) error {
+	u, err := a.uploadDir.Get(ctx, id)
+	switch {
+	case err == nil && u.Finalize != nil:
+		return a.resume(ctx, u, s)
+	case err == nil && !a.uploadDir.Expired(u):
+		return nil
+	case err != nil && vault.KindOf(err) != vault.NotFound:
+		return err
+	}
+	release, err := a.locks.Hold(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	gone, err := a.uploadDir.Discard(ctx, id)
+	if err != nil || !gone {
+		return err
+	}
+	s.Expired++
+	return a.audit.Append(ctx, audit.Upload, audit.Event{Action: "upload.expired", UploadID: string(id)})
+}
+
+func (a *App) resume(ctx context.Context, u vault.Upload, s *swept) error {
+	resumed, err := a.finalizer.Resume(ctx, u.UploadID)
+	if resumed {
+		s.Resumed++
+	}
+	return err
+}
+
+// sweepPending looks at the videos that are marked as wanting work.
+func (a *App) sweepPending(ctx context.Context, s *swept) error {
+	ids, err := a.media.Marked(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, a.sweepVideo(ctx, id, s))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error {
+	_, err := a.videos.Get(ctx, id)
+	if vault.KindOf(err) == vault.NotFound && err != nil {
+		return a.sweepUnfinished(ctx, id, s)
+	}
+	if err != nil || !a.config.TranscodeEnabled {
+		return err
+	}
+	outcome, err := a.queue.Enqueue(ctx, vault.Task{Type: vault.TranscodeVideo, VideoID: id})
+	if err != nil {
+		return err
+	}
+	switch outcome {
+	case queue.Queued:
+		s.Queued++
+	case queue.Dead:
+		s.Failed++
+		return a.transcoder.GiveUp(ctx, id, "the workers that tried stopped unexpectedly, again and again")
+	case queue.AlreadyQueued:
+	}
+	return nil
+}
+
+// sweepUnfinished handles a marker whose video has no record: finalize was cut short between the two, or, with no upload
+// left to make the video from, somebody removed the video's folder.
+func (a *App) sweepUnfinished(ctx context.Context, id vault.VideoID, s *swept) error {
+	u, err := a.uploadDir.ForVideo(ctx, id)
+	if err == nil && u.Finalize != nil && !u.Finalized {
+		return a.resume(ctx, u, s)
+	}
+	if err != nil && vault.KindOf(err) != vault.NotFound {
+		return err
+	}
+	s.Forgotten++
+	a.Log.WarnContext(ctx, "a video that was to be transcoded is no longer there", "videoId", id)
+	return a.media.Unmark(ctx, id)
+}

@@ -1,0 +1,46 @@
+package transcode
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics counts the transcodes of this process.
+type Metrics struct {
+	results  *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+// The results of an attempt.
+const (
+	resultSuccess   = "success"
+	resultFailed    = "failed"     // given up
+	resultRetried   = "retried"    // failed, will be tried again
+	resultGivenBack = "given_back" // the worker stopped
+)
+
+// NewMetrics registers the metrics of transcoding.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pulsevault_transcodes_total", Help: "Attempts to transcode a video, by result.",
+		}, []string{"result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pulsevault_transcode_duration_seconds", Help: "Wall time of successful transcodes.",
+			Buckets: []float64{1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800},
+		}),
+	}
+	for _, r := range []string{resultSuccess, resultFailed, resultRetried, resultGivenBack} {
+		m.results.WithLabelValues(r)
+	}
+	reg.MustRegister(m.results, m.duration)
+	return m
+}
+
+func (m *Metrics) count(result string) { m.results.WithLabelValues(result).Inc() }
+
+func (m *Metrics) succeeded(took time.Duration) {
+	m.count(resultSuccess)
+	m.duration.Observe(took.Seconds())
+}
