@@ -34,7 +34,7 @@ func TestFromUploadToPlayback(t *testing.T) {
 		}
 		return args
 	}
-	for name, tc := range map[string]struct {
+	clips := map[string]struct {
 		path string
 		top  string // the best variant's RESOLUTION
 	}{
@@ -45,38 +45,44 @@ func TestFromUploadToPlayback(t *testing.T) {
 		"rotated":    {rotated(t, clip(t, "upright.mp4", join(picture("640x360", 25, 3), sound, h264)...)), "360x640"},
 		"vp8 webm":   {clip(t, "vp8.webm", join(picture("640x480", 25, 3), []string{"-f", "lavfi", "-i", "sine=duration=3", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"})...), "640x480"},
 		"three tiny": {shortClip(t), "320x240"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := client{t, server.url}
-			content, err := os.ReadFile(tc.path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			id := c.send(tc.path)
-			c.await(id, "transcoded")
-			c.wantOriginal(id, content)
-			c.wantPlays(id)
-			var r struct {
-				Status         string
-				Progress       float64
-				Renditions     []struct{ Name, Playlist string }
-				MasterPlaylist string
-			}
-			a := c.do(200, "GET", c.sign(id, "renditions"), nil)
-			if err := json.Unmarshal(a.body, &r); err != nil || r.Status != "ready" || r.Progress != 1 || len(r.Renditions) == 0 || r.MasterPlaylist == "" {
-				t.Errorf("renditions %s, %v", a.body, err)
-			}
-			master := c.do(200, "GET", c.sign(id, "hls/master.m3u8"), nil)
-			if !bytes.Contains(master.body, []byte("RESOLUTION="+tc.top)) {
-				t.Errorf("no variant of %s in\n%s", tc.top, master.body)
-			}
-		})
 	}
-	t.Cleanup(func() {
-		server.stop()
-		verifyAudit(t, root)
+	t.Run("clips", func(t *testing.T) {
+		for name, tc := range clips {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				wantWholeWay(client{t, server.url}, tc.path, tc.top)
+			})
+		}
 	})
+	server.stop()
+	verifyAudit(t, root)
+}
+
+// wantWholeWay sends a clip and plays it. top is the RESOLUTION of the best variant.
+func wantWholeWay(c client, path, top string) {
+	c.t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	id := c.send(path)
+	c.await(id, "transcoded")
+	c.wantOriginal(id, content)
+	c.wantPlays(id)
+	var r struct {
+		Status         string
+		Progress       float64
+		Renditions     []struct{ Name, Playlist string }
+		MasterPlaylist string
+	}
+	a := c.do(200, "GET", c.sign(id, "renditions"), nil)
+	if err := json.Unmarshal(a.body, &r); err != nil || r.Status != "ready" || r.Progress != 1 || len(r.Renditions) == 0 || r.MasterPlaylist == "" {
+		c.t.Errorf("renditions %s, %v", a.body, err)
+	}
+	master := c.do(200, "GET", c.sign(id, "hls/master.m3u8"), nil)
+	if !bytes.Contains(master.body, []byte("RESOLUTION="+top)) {
+		c.t.Errorf("no variant of %s in\n%s", top, master.body)
+	}
 }
 
 // rotated marks a clip as filmed with the phone held upright.

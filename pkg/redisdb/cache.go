@@ -14,7 +14,7 @@ import (
 
 const (
 	defaultCacheTTL = 5 * time.Minute
-	progressTTL = 10 * time.Minute
+	progressTTL     = 10 * time.Minute
 )
 
 // Cache keeps the public metadata of videos. It is best effort: without Redis every Get misses.
