@@ -110,10 +110,25 @@ func restoreHash(u vault.Upload) (hash.Hash, error) {
 	if u.Offset == 0 {
 		return h, nil
 	}
-	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.HashState); err != nil {
-		return nil, fmt.Errorf("read record of upload %s: hash state: %w", u.UploadID, err)
+	if err := unmarshalHash(h, u.HashState); err != nil {
+		return nil, fmt.Errorf("read record of upload %s: %w", u.UploadID, err)
 	}
 	return h, nil
+}
+
+func marshalHash(h hash.Hash) ([]byte, error) {
+	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("save hash state: %w", err)
+	}
+	return state, nil
+}
+
+func unmarshalHash(h hash.Hash, state []byte) error {
+	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+		return fmt.Errorf("restore hash state: %w", err)
+	}
+	return nil
 }
 
 func (d *Dir) create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error) {

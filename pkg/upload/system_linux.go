@@ -3,6 +3,7 @@ package upload
 import (
 	"errors"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,3 +27,26 @@ func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 func startWriteback(f *os.File, offset, length int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), offset, length, unix.SYNC_FILE_RANGE_WRITE)
 }
+
+// openDirect opens a file for writes that bypass the page cache, nil where the file system cannot do it.
+func openDirect(path string) *os.File {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// newBlock returns a block that may be written past the page cache, or a shorter buffer.
+func newBlock(size int64) []byte {
+	if size < blockSize {
+		return make([]byte, size)
+	}
+	b := make([]byte, size+alignment)
+	skip := (alignment - address(b)%alignment) % alignment
+	return b[skip : int64(skip)+size : int64(skip)+size]
+}
+
+func aligned(b []byte) bool { return address(b)%alignment == 0 }
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }

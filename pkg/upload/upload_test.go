@@ -369,14 +369,14 @@ func TestHeadMakesStuckPatchLetGo(t *testing.T) {
 		resp := w.patch(id, 0, pipe)
 		answered <- resp.StatusCode
 	}()
-	if _, err := stuck.Write(randomBytes(400_000)); err != nil {
+	if _, err := stuck.Write(randomBytes(800_000)); err != nil {
 		t.Fatal(err)
 	}
 	w.waitFor(func() bool {
 		info, err := os.Stat(w.dir.DataPath(id))
-		return err == nil && info.Size() > 200_000
+		return err == nil && info.Size() > 500_000
 	})
-	if got := w.offset(id); got < 200_000 || got > 400_000 {
+	if got := w.offset(id); got < 500_000 || got > 800_000 {
 		t.Errorf("offset %d after the PATCH let go", got)
 	}
 	if status := <-answered; status != 400 {

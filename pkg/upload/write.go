@@ -2,29 +2,23 @@ package upload
 
 import (
 	"context"
-	"encoding"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"os"
 
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
 )
 
-const (
-	bufferSize = 256 << 10 // one read from the client
-	buffers    = 6         // between the client and the disk, per upload
-	writeback  = 8 << 20   // bytes after which the disk is told to begin
-	checkpoint = 64 << 20  // bytes after which the record moves on within a piece
-)
+// checkpoint is how many bytes of a piece come in before the record moves on within it.
+const checkpoint = 64 << 20
 
 // writePiece adds what src gives to the upload and returns how many bytes it took. Those bytes, the record and the hash
 // state are on disk when it returns without error. On an error the record stands at an offset up to which everything is
 // on disk; the bytes beyond do not count.
 func (d *Dir) writePiece(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error) {
-	f, err := os.OpenFile(d.DataPath(u.UploadID), os.O_WRONLY, 0)
+	f, err := openData(d.DataPath(u.UploadID))
 	if err != nil {
 		return 0, fmt.Errorf("open upload %s: %w", u.UploadID, err)
 	}
@@ -41,12 +35,12 @@ func (d *Dir) writePiece(ctx context.Context, u *vault.Upload, src io.Reader) (i
 // checkpoint durable, so that the client, the processor and the disk all work at once.
 type piece struct {
 	dir     *Dir
-	file    *os.File
+	file    *dataFile
 	hash    hash.Hash
 	start   int64        // offset at which the piece begins
 	written int64        // bytes of it that are written and hashed
 	upload  vault.Upload // the record, as far as it is on disk
-	lost    bool         // a sync failed: nobody knows what is on disk, and a later sync would not say
+	lost    bool         // nobody knows what is on disk: a sync failed, and a later one would not say
 }
 
 func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
@@ -57,13 +51,13 @@ func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
 	if p.hash, err = restoreHash(p.upload); err != nil {
 		return 0, err
 	}
-	full, empty := make(chan []byte, buffers), make(chan []byte, buffers)
-	for range buffers {
+	full, empty := make(chan []byte, blocks), make(chan []byte, blocks)
+	for range blocks {
 		empty <- nil
 	}
 	done := make(chan error, 1)
 	go func() { done <- p.drain(ctx, full, empty) }()
-	readErr := fill(src, min(bufferSize, p.upload.Size-p.start+1), full, empty, done)
+	readErr := readBlocks(src, p.start, p.upload.Size-p.start, full, empty, done)
 	close(full)
 	// After a write that failed, such as on a full disk, what was written before it still counts.
 	if err := errors.Join(<-done, p.acknowledge(ctx)); err != nil {
@@ -87,46 +81,16 @@ func (p *piece) cutTail() error {
 	return p.file.Truncate(p.start)
 }
 
-// fill reads src to its end into buffers. It stops early when the writer has stopped.
-func fill(src io.Reader, size int64, full chan<- []byte, empty <-chan []byte, done chan error) error {
-	for {
-		var b []byte
-		select {
-		case b = <-empty:
-		case err := <-done:
-			done <- err
-			return nil
-		}
-		if b == nil {
-			b = make([]byte, size)
-		}
-		n, err := io.ReadFull(src, b[:size])
-		if n > 0 {
-			full <- b[:n]
-		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
 // drain writes and hashes what comes through full, and lets checkpoints be made beside it.
 func (p *piece) drain(ctx context.Context, full <-chan []byte, empty chan<- []byte) error {
 	checkpoints := make(chan error, 1)
 	checkpoints <- nil // none is under way
-	last, begun := int64(0), int64(0)
+	last := int64(0)
 	for b := range full {
 		if err := p.write(b); err != nil {
 			return errors.Join(err, <-checkpoints)
 		}
 		empty <- b
-		if p.written-begun >= writeback {
-			startWriteback(p.file, p.start+begun, p.written-begun)
-			begun = p.written
-		}
 		if p.written-last < checkpoint {
 			continue
 		}
@@ -147,21 +111,37 @@ func (p *piece) drain(ctx context.Context, full <-chan []byte, empty chan<- []by
 	return <-checkpoints
 }
 
+// write writes and hashes a block, both at once.
 func (p *piece) write(b []byte) error {
-	n, err := p.file.WriteAt(b, p.start+p.written)
-	p.hash.Write(b[:n]) // never fails
-	p.written += int64(n)
+	before, err := marshalHash(p.hash)
 	if err != nil {
-		return fmt.Errorf("write to upload: %w", err)
+		return err
 	}
-	return nil
+	hashed := make(chan struct{})
+	go func() {
+		defer close(hashed)
+		p.hash.Write(b) // never fails
+	}()
+	n, err := p.file.WriteAt(b, p.start+p.written)
+	<-hashed
+	if err == nil {
+		p.written += int64(n)
+		return nil
+	}
+	if restoreErr := unmarshalHash(p.hash, before); restoreErr != nil {
+		p.lost = true
+		return errors.Join(err, restoreErr)
+	}
+	p.hash.Write(b[:n])
+	p.written += int64(n)
+	return fmt.Errorf("write to upload: %w", err)
 }
 
 // state is the record as it will be when everything written so far is on disk.
 func (p *piece) state() (vault.Upload, error) {
-	state, err := p.hash.(encoding.BinaryMarshaler).MarshalBinary()
+	state, err := marshalHash(p.hash)
 	if err != nil {
-		return vault.Upload{}, fmt.Errorf("upload %s: hash state: %w", p.upload.UploadID, err)
+		return vault.Upload{}, err
 	}
 	u := p.upload
 	u.Offset, u.HashState, u.ExpiresAt = p.start+p.written, state, p.dir.Now().UTC().Add(p.dir.Expiry)
@@ -170,7 +150,7 @@ func (p *piece) state() (vault.Upload, error) {
 
 // commit makes the bytes up to next's offset durable, then the record that says so.
 func (p *piece) commit(ctx context.Context, next vault.Upload) error {
-	if err := syncData(p.file); err != nil {
+	if err := syncData(p.file.File); err != nil {
 		p.lost = true
 		return fmt.Errorf("sync upload %s: %w", next.UploadID, err)
 	}
