@@ -33,7 +33,7 @@ func TestKilledAtEachArrow(t *testing.T) {
 			root := t.TempDir()
 			first := start(t, "serve", root, "PULSEVAULT_FAILPOINT="+arrow)
 			s := &story{client: client{t, first.url}, content: content}
-			s.goOn()
+			_ = s.goOn() // up to where the server dies
 			if !first.ended(30 * time.Second) {
 				t.Fatalf("the server never came to %s", arrow)
 			}
@@ -74,13 +74,7 @@ func (s *story) goOn() (err error) {
 		}
 	}
 	if s.videoID == "" {
-		before := s.acknowledged
-		offset, err := s.resume(s.location, s.content, len(s.content)/3+1)
-		if offset > 0 && offset < before {
-			s.t.Errorf("the server knows of %d bytes only; it had acknowledged %d", offset, before)
-		}
-		s.acknowledged = max(offset, before)
-		if err != nil {
+		if err = s.send(); err != nil {
 			return err
 		}
 	}
@@ -92,21 +86,33 @@ func (s *story) goOn() (err error) {
 		s.t.Errorf("finalize answers %s, and had answered %s", id, s.videoID)
 	}
 	s.videoID = id
-	for range 100 { // the server may die while it transcodes, or as it serves
-		if _, err := s.try("GET", "/healthz", nil); err != nil {
+	return s.watch()
+}
+
+// send brings the rest of the bytes to the server.
+func (s *story) send() error {
+	offset, err := s.resume(s.location, s.content, len(s.content)/3+1)
+	if offset > 0 && offset < s.acknowledged {
+		s.t.Errorf("the server knows of %d bytes only; it had acknowledged %d", offset, s.acknowledged)
+	}
+	s.acknowledged = max(offset, s.acknowledged)
+	return err
+}
+
+// watch asks for the video until it is transcoded: the server may die while it works, or as it serves.
+func (s *story) watch() error {
+	for range 100 {
+		a, err := s.try("POST", "/media/sign", strings.NewReader(`{"videoId":"`+s.videoID+`","path":"metadata"}`))
+		if err != nil {
 			return err
 		}
-		if a, err := s.try("POST", "/media/sign", strings.NewReader(`{"videoId":"`+id+`","path":"metadata"}`)); err == nil {
-			var link struct{ URL string }
-			if err := json.Unmarshal(a.body, &link); err != nil {
-				return err
-			}
-			if a, err = s.try("GET", link.URL, nil); err != nil {
-				return err
-			}
-			if bytes.Contains(a.body, []byte(`"transcoded"`)) {
-				return nil
-			}
+		var link struct{ URL string }
+		if err := json.Unmarshal(a.body, &link); err != nil {
+			return err
+		}
+		meta, err := s.try("GET", link.URL, nil)
+		if err != nil || bytes.Contains(meta.body, []byte(`"transcoded"`)) {
+			return err
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -176,7 +182,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	root := t.TempDir()
 	s := &story{client: client{t, ""}, content: content}
-	for _, life := range []time.Duration{20, 60, 120, 250, 400, 700, 1100} {
+	for _, ms := range []int{20, 60, 120, 250, 400, 700, 1100} {
 		server := start(t, "serve", root)
 		s.url = server.url
 		done := make(chan struct{})
@@ -184,7 +190,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			defer close(done)
 			_ = s.goOn()
 		}()
-		time.Sleep(life * time.Millisecond)
+		time.Sleep(time.Duration(ms) * time.Millisecond)
 		server.kill()
 		<-done
 		wantNoOrphans(t, root)

@@ -34,15 +34,19 @@ func (versionCommand) Run() error {
 }
 
 func main() {
+	if err := runCommand(); err != nil {
+		fmt.Fprintln(os.Stderr, "pulsevault:", err)
+		os.Exit(1)
+	}
+}
+
+func runCommand() error {
 	var c commands
 	parsed := kong.Parse(&c, kong.Name("pulsevault"), kong.Description("PulseVault stores and delivers video for health care."), kong.UsageOnError())
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "pulsevault:", err)
-		os.Exit(1)
-	}
+	return parsed.Run()
 }
 
 // configure reads the configuration and makes the log that goes with it.

@@ -1,0 +1,172 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"pulsevault/pkg/app"
+	"pulsevault/pkg/redisdb/redistest"
+	"pulsevault/pkg/vault"
+)
+
+func newApp(t *testing.T, settings map[string]string) (*app.App, app.Config) {
+	t.Helper()
+	mini := redistest.Mini(t)
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	if settings["MEDIA_ROOT"] == "" {
+		settings["MEDIA_ROOT"] = t.TempDir()
+	}
+	settings["REDIS_HOST"], settings["REDIS_PORT"] = mini.Host(), mini.Port()
+	c, err := fromEnv(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a, c
+}
+
+func ask(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// Each function answers for its own routes and for no others.
+func TestFunctionsHaveTheirOwnRoutes(t *testing.T) {
+	a, _ := newApp(t, nil)
+	routes := map[string][]string{
+		app.Upload:   {"OPTIONS /uploads", "GET /uploads/status/" + string(vault.NewUploadID())},
+		app.Finalize: {"GET /uploads/finalize"}, app.Sign: {"GET /media/sign"},
+		app.Stream: {"GET /media/videos/x/original.mp4"}, app.Health: {"GET /", "GET /healthz", "GET /readyz"},
+	}
+	for _, function := range app.Functions {
+		h := a.Handler(function)
+		for owner, list := range routes {
+			for _, route := range list {
+				method, path, _ := strings.Cut(route, " ")
+				w := ask(h, method, path, "Tus-Resumable", "1.0.0")
+				foreign := w.Code == http.StatusNotFound && strings.Contains(w.Body.String(), `"not_found"`)
+				if (owner == function) == foreign && (function != app.Upload || owner != app.Finalize) {
+					t.Errorf("%s answers %s with %d %s", function, route, w.Code, w.Body)
+				}
+			}
+		}
+	}
+}
+
+func TestCORS(t *testing.T) {
+	a, _ := newApp(t, map[string]string{"CORS_ORIGINS": "https://clinic.example"})
+	h := a.Handler(app.Functions...)
+	for origin, allowed := range map[string]bool{"https://clinic.example": true, "https://evil.example": false} {
+		w := ask(h, http.MethodOptions, "/uploads", "Origin", origin, "Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "upload-offset")
+		if got := w.Header().Get("Access-Control-Allow-Origin"); (got == origin) != allowed {
+			t.Errorf("%s: Access-Control-Allow-Origin %q", origin, got)
+		}
+	}
+	closed, _ := newApp(t, nil)
+	if w := ask(closed.Handler(app.Functions...), http.MethodGet, "/healthz", "Origin", "https://clinic.example"); w.Header().Get("Access-Control-Allow-Origin") != "" {
+		t.Error("without CORS_ORIGINS a page of another origin is let in")
+	}
+}
+
+func TestMetricsCanBeSwitchedOff(t *testing.T) {
+	a, _ := newApp(t, map[string]string{"METRICS_ENABLED": "false"})
+	if w := ask(a.Handler(app.Functions...), http.MethodGet, "/metrics"); w.Code != http.StatusNotFound {
+		t.Errorf("/metrics answers %d", w.Code)
+	}
+}
+
+// An SQS event names the messages that must come again, and only those.
+func TestBatchesFailInPart(t *testing.T) {
+	a, _ := newApp(t, nil)
+	gone := fmt.Sprintf(`{"type":"transcode","videoId":%q}`, vault.NewVideoID())
+	response, err := a.PerformBatch(t.Context(), events.SQSEvent{Records: []events.SQSMessage{
+		{MessageId: "garbage", Body: "garbage"}, {MessageId: "gone", Body: gone}, {MessageId: "odd", Body: `{"type":"x"}`},
+	}})
+	if err != nil || len(response.BatchItemFailures) != 3 || response.BatchItemFailures[0].ItemIdentifier != "garbage" {
+		t.Errorf("%+v, %v", response, err)
+	}
+}
+
+func TestDevelopmentSecretIsSharedAndPrivate(t *testing.T) {
+	root := t.TempDir()
+	first, _ := newApp(t, map[string]string{"MEDIA_ROOT": root})
+	second, _ := newApp(t, map[string]string{"MEDIA_ROOT": root})
+	w := httptest.NewRecorder()
+	body := fmt.Sprintf(`{"videoId":%q,"path":"original.mp4"}`, vault.NewVideoID())
+	first.Handler(app.Sign).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/media/sign", strings.NewReader(body)))
+	var link struct{ URL string }
+	if err := json.Unmarshal(w.Body.Bytes(), &link); err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(second.Handler(app.Stream), http.MethodGet, link.URL); w.Code != http.StatusNotFound {
+		t.Errorf("a link of one process is answered with %d by another, want 404 for a video that is not there", w.Code)
+	}
+	info, err := os.Stat(filepath.Join(root, ".hmac-secret"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("secret %v, %v", info, err)
+	}
+}
+
+// The sweep removes what expired, and forgets markers that lead nowhere.
+func TestSweepTidiesUp(t *testing.T) {
+	a, c := newApp(t, map[string]string{"UPLOAD_EXPIRY": "1m"})
+	h := a.Handler(app.Functions...)
+	w := ask(h, http.MethodPost, "/uploads", "Tus-Resumable", "1.0.0", "Upload-Length", "10")
+	if w.Code != http.StatusCreated {
+		t.Fatal(w.Code, w.Body)
+	}
+	id := filepath.Base(w.Header().Get("Location"))
+	record := filepath.Join(c.UploadDir, id+".json")
+	data, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Sweep(context.WithoutCancel(t.Context()))
+	if _, err := os.Stat(record); err != nil {
+		t.Errorf("a fresh upload was swept away: %v", err)
+	}
+	old := time.Now().Add(-time.Hour)
+	year := time.Now().UTC().Format("2006")
+	aged := strings.ReplaceAll(string(data), `"expiresAt":"`+year, `"expiresAt":"2001`)
+	orphan := filepath.Join(c.UploadDir, string(vault.NewUploadID()))
+	temp := filepath.Join(c.UploadDir, ".tmp-x")
+	marker := filepath.Join(c.MediaRoot, "pending", string(vault.NewVideoID()))
+	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(temp, nil, 0o640),
+		os.WriteFile(marker, nil, 0o640), os.Chtimes(orphan, old, old), os.Chtimes(temp, old.Add(-time.Hour), old.Add(-time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Sweep(context.WithoutCancel(t.Context()))
+	for _, path := range []string{record, strings.TrimSuffix(record, ".json"), orphan, temp, marker} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there", filepath.Base(path))
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package media_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
+)
+
+func newDir(t *testing.T) *media.Dir {
+	t.Helper()
+	root := t.TempDir()
+	d := &media.Dir{Videos: filepath.Join(root, "videos"), Pending: filepath.Join(root, "pending")}
+	if err := d.Init(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestValidPath(t *testing.T) {
+	for path, valid := range map[string]bool{
+		"original.mp4": true, "hls/master.m3u8": true, "hls/240p.g2_000.ts": true, "metadata": true, "a/b/c-d_e~f.ts": true,
+		"": false, ".": false, "..": false, "../x": false, "/x": false, "x/": false, "a//b": false, "a/../b": false, "a..b": false,
+		".hidden": false, "hls/.hidden": false, "meta.json": false, "a b": false, "a%2fb": false, `a\b`: false, "ä": false, "a\x00": false,
+		"./x": false, "a/./b": false, strings.Repeat("a/", 9) + "b": false,
+	} {
+		if media.ValidPath(path) != valid {
+			t.Errorf("ValidPath(%q) = %v", path, !valid)
+		}
+	}
+}
+
+func TestKeysStayInside(t *testing.T) {
+	d := newDir(t)
+	for _, key := range []string{"", "videos", "videos/", "videos/../x", "videos//etc/passwd", "other/x", "/etc/passwd", "pending/../../x"} {
+		if path, err := d.Path(key); err == nil {
+			t.Errorf("%q leads to %s", key, path)
+		}
+	}
+}
+
+func TestAdoptAndOpen(t *testing.T) {
+	d, id := newDir(t), vault.NewVideoID()
+	from := filepath.Join(filepath.Dir(d.Videos), "upload")
+	if err := os.WriteFile(from, []byte("bytes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Adopt(t.Context(), from, media.OriginalKey(id)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Open(t.Context(), media.OriginalKey(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, ok := f.(*os.File); !ok {
+		t.Error("what Open returns cannot be sent by the system itself")
+	}
+	if got, err := io.ReadAll(f); err != nil || string(got) != "bytes" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := os.Stat(from); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the file is still where it was")
+	}
+}
+
+func TestWhatIsNotThereIsNotThere(t *testing.T) {
+	d, id := newDir(t), vault.NewVideoID()
+	if err := os.MkdirAll(filepath.Join(d.Videos, string(id), "hls"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteFile(t.Context(), media.MetaKey(id), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{media.OriginalKey(id), media.VideoKey(id) + "/hls", media.MetaKey(id) + "/x", media.HLSKey(id, strings.Repeat("a", 300)), media.MetaKey(vault.NewVideoID())} {
+		if f, err := d.Open(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open(%.60s) = %v, %v", key, f, err)
+		}
+	}
+	if _, err := d.Lock(t.Context(), vault.NewVideoID()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Lock of an unknown video: %v", err)
+	}
+}
+
+func TestStampTellsContentsApart(t *testing.T) {
+	d, id := newDir(t), vault.NewVideoID()
+	if err := os.Mkdir(filepath.Join(d.Videos, string(id)), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for i := range 200 { // as fast as it goes, with contents of one size
+		if err := d.WriteFile(t.Context(), media.MetaKey(id), []byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		stamp, err := d.Stamp(t.Context(), media.MetaKey(id))
+		if err != nil || stamp == last {
+			t.Fatalf("stamp %q after %q, %v", stamp, last, err)
+		}
+		last = stamp
+	}
+}
+
+func TestMarks(t *testing.T) {
+	d := newDir(t)
+	first, second := vault.NewVideoID(), vault.NewVideoID()
+	for _, id := range []vault.VideoID{second, first, second} {
+		if err := d.Mark(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(d.Pending, ".tmp-x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Marked(t.Context()); err != nil || len(got) != 2 || got[0] != first {
+		t.Errorf("marked %v, %v, want the oldest first", got, err)
+	}
+	for range 2 {
+		if err := d.Unmark(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := d.Marked(t.Context()); err != nil || len(got) != 1 {
+		t.Errorf("marked %v, %v", got, err)
+	}
+}
+
+func TestLockKeepsOthersOut(t *testing.T) {
+	d, id := newDir(t), vault.NewVideoID()
+	other := &media.Dir{Videos: d.Videos, Pending: d.Pending}
+	if err := os.Mkdir(filepath.Join(d.Videos, string(id)), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := d.Lock(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := other.Lock(ctx, id); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second lock: %v", err)
+	}
+	unlock()
+	again, err := other.Lock(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
