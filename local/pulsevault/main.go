@@ -13,6 +13,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"pulsevault/pkg/app"
+	"pulsevault/pkg/redisdb"
 )
 
 type commands struct {
@@ -61,8 +62,10 @@ func configure() (app.Config, *slog.Logger, error) {
 		return c, nil, err
 	}
 	options := &slog.HandlerOptions{Level: c.LogLevel}
+	log := slog.New(slog.NewTextHandler(os.Stderr, options))
 	if c.Production {
-		return c, slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+		log = slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}
-	return c, slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	redisdb.LogTo(log)
+	return c, log, nil
 }

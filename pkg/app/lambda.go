@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 
+	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/vault"
 )
 
@@ -48,6 +49,7 @@ func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.S
 func mustFromEnv() *App {
 	c, err := ConfigFromEnv(os.Getenv)
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	redisdb.LogTo(log)
 	var a *App
 	if err == nil {
 		a, err = New(context.Background(), c, log)
