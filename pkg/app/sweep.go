@@ -52,16 +52,22 @@ func (a *App) sweepUploads(ctx context.Context, s *swept) error {
 	if err != nil {
 		return err
 	}
+	err = each(ctx, ids, func(id vault.UploadID) error { return a.sweepUpload(ctx, id, s) })
+	n, tempErr := a.uploadDir.DiscardTemp(ctx)
+	s.Temporary += n
+	return errors.Join(err, tempErr)
+}
+
+// each does something for every id, whatever becomes of the others, until ctx ends.
+func each[ID any](ctx context.Context, ids []ID, do func(ID) error) error {
 	var errs []error
 	for _, id := range ids {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		errs = append(errs, a.sweepUpload(ctx, id, s))
+		errs = append(errs, do(id))
 	}
-	n, err := a.uploadDir.DiscardTemp(ctx)
-	s.Temporary += n
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
 }
 
 func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) error {
@@ -101,14 +107,7 @@ func (a *App) sweepPending(ctx context.Context, s *swept) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, id := range ids {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		errs = append(errs, a.sweepVideo(ctx, id, s))
-	}
-	return errors.Join(errs...)
+	return each(ctx, ids, func(id vault.VideoID) error { return a.sweepVideo(ctx, id, s) })
 }
 
 func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error {
