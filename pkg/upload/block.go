@@ -16,7 +16,7 @@ const (
 
 // dataFile is the file of an upload, open for writing. Whole blocks go to the disk past the page cache, where the system
 // can do that: they would only push out of it what is being streamed, and copying into it costs more than the disk does.
-// The ends of a piece go through the page cache.
+// The ends of a piece go through the page cache, and so does the first block, which finalize will look at.
 type dataFile struct {
 	*os.File          // through the page cache
 	direct   *os.File // past it; nil where that cannot be done
@@ -40,7 +40,7 @@ func (f *dataFile) Close() error {
 
 // WriteAt writes b at an offset and returns how much of it was written.
 func (f *dataFile) WriteAt(b []byte, offset int64) (n int, err error) {
-	if f.direct != nil && offset%alignment == 0 && len(b)%alignment == 0 && aligned(b) {
+	if f.direct != nil && offset > 0 && offset%alignment == 0 && len(b)%alignment == 0 && aligned(b) {
 		n, err = f.direct.WriteAt(b, offset)
 		if !errors.Is(err, syscall.EINVAL) {
 			return n, err
