@@ -12,15 +12,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
 const (
 	probeTimeout = time.Minute
 	// stallTimeout is how long ffmpeg may run without getting any further.
-	stallTimeout = 2 * time.Minute
+	stallTimeout = time.Minute
 	stderrKept   = 4 << 10
+	outputKept   = 8 << 20
 )
 
 // runner starts ffmpeg's programs on files that nobody has vetted. They die with this process, are bound in memory and
@@ -39,7 +39,7 @@ type failure struct {
 
 func (f *failure) Error() string {
 	if f.stalled {
-		return fmt.Sprintf("%s made no progress for %v and was ended", f.program, stallTimeout)
+		return f.program + " made no progress and was ended: " + f.stderr
 	}
 	return fmt.Sprintf("%s: %v: %s", f.program, f.err, f.stderr)
 }
@@ -52,14 +52,31 @@ func (f *failure) fromOutside() bool {
 	if f.stalled || !errors.As(f.err, &exit) || exit.ExitCode() < 0 {
 		return true
 	}
-	return strings.Contains(f.stderr, syscall.ENOSPC.Error()) || strings.Contains(f.stderr, "Cannot allocate memory")
+	return f.shortage() != ""
+}
+
+// shortage says in words for people what the machine was short of, as far as ffmpeg tells.
+func (f *failure) shortage() string {
+	for _, s := range []struct{ sign, means string }{
+		{"No space left on device", "the disk was full"},
+		{"Disk quota exceeded", "the disk was full"},
+		{"Cannot allocate memory", "there was not enough memory"},
+		{"Resource temporarily unavailable", "the server was too busy"},
+		{"Too many open files", "the server was too busy"},
+		{"Input/output error", "the disk could not be read or written"},
+	} {
+		if strings.Contains(f.stderr, s.sign) {
+			return s.means
+		}
+	}
+	return ""
 }
 
 // output runs a program to its end and returns what it wrote to its standard output.
 func (r runner) output(ctx context.Context, program string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var out bytes.Buffer
+	out := capped{limit: outputKept}
 	err := r.run(ctx, command{program: program, args: args, stdout: &out, cpu: probeTimeout})
 	return out.Bytes(), err
 }
@@ -92,10 +109,13 @@ func (r runner) run(ctx context.Context, c command) error {
 	}
 	err := cmd.Wait()
 	switch {
+	case err == nil && strings.Contains(stderr.String(), "No space left on device"):
+		// hls goes on with the next segment when one could not be written.
+		return &failure{program: c.program, stderr: stderr.String(), err: errors.New("not everything was written")}
 	case err == nil:
 		return nil
-	case context.Cause(ctx) == errStalled:
-		return &failure{program: c.program, stalled: true, err: err}
+	case errors.Is(context.Cause(ctx), errStalled):
+		return &failure{program: c.program, stderr: stderr.String(), stalled: true, err: err}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -104,11 +124,17 @@ func (r runner) run(ctx context.Context, c command) error {
 
 var errStalled = errors.New("no progress")
 
-// encode runs ffmpeg in dir and tells report how many seconds of output there are. It returns the seconds at the end.
-func (r runner) encode(ctx context.Context, dir string, args []string, cpu time.Duration, report func(seconds float64)) (float64, error) {
+// limits bound a run of ffmpeg.
+type limits struct {
+	stall time.Duration // without getting any further
+	cpu   time.Duration // of processor time
+}
+
+// encode runs ffmpeg in dir and tells report how many seconds of output there are.
+func (r runner) encode(ctx context.Context, dir string, args []string, l limits, report func(seconds float64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+	stall := time.AfterFunc(l.stall, func() { cancel(errStalled) })
 	defer stall.Stop()
 	reader, writer := io.Pipe()
 	var last float64
@@ -120,17 +146,30 @@ func (r runner) encode(ctx context.Context, dir string, args []string, cpu time.
 			micros, err := strconv.ParseInt(value, 10, 64)
 			if now := float64(micros) / 1e6; ok && err == nil && now > last {
 				last = now
-				stall.Reset(stallTimeout)
+				stall.Reset(l.stall)
 				report(now)
 			}
 		}
 		_, _ = io.Copy(io.Discard, reader)
 	})
 	full := append([]string{"-nostdin", "-hide_banner", "-v", "error", "-y", "-progress", "pipe:1", "-stats_period", "0.5"}, args...)
-	err := r.run(ctx, command{program: "ffmpeg", args: full, dir: dir, stdout: writer, cpu: cpu})
+	err := r.run(ctx, command{program: "ffmpeg", args: full, dir: dir, stdout: writer, cpu: l.cpu})
 	_ = writer.Close()
 	reading.Wait()
-	return last, err
+	return err
+}
+
+// capped keeps what is written to it, and refuses more than there can be.
+type capped struct {
+	bytes.Buffer
+	limit int
+}
+
+func (c *capped) Write(b []byte) (int, error) {
+	if c.Len()+len(b) > c.limit {
+		return 0, errors.New("more output than there can be")
+	}
+	return c.Buffer.Write(b)
 }
 
 // tail keeps the end of what is written to it.

@@ -61,6 +61,7 @@ type Rendition struct {
 // Plan is what is to be done with a source. Making one is pure.
 type Plan struct {
 	Source     Source
+	Hold       float64     // seconds that the last picture stays, to last as long as the sound
 	Renditions []Rendition // lowest first
 }
 
@@ -71,6 +72,10 @@ const segmentSeconds = 6
 // rendition of its own size, under the bit rates of the lowest.
 func MakePlan(s Source, ladder []Rung) Plan {
 	p := Plan{Source: s}
+	// Less is the sound encoder's padding.
+	if more := s.SoundDuration - s.Duration; s.Duration > 0 && more > 0.5 {
+		p.Hold = more
+	}
 	short := min(s.Width, s.Height)
 	ladder = slices.SortedFunc(slices.Values(ladder), func(a, b Rung) int { return a.ShortSide - b.ShortSide })
 	for _, r := range ladder {
@@ -103,20 +108,31 @@ func even(x float64) int { return max(2, 2*int(math.Round(x/2-0.001))) }
 // arguments is the command line of ffmpeg that makes all renditions of the plan, with one decode, in its working
 // directory.
 func (p Plan) arguments(path string, threads int, segmentName func(rendition string) string) []string {
-	args := []string{"-protocol_whitelist", "file,pipe", "-f", p.Source.Demuxer}
+	args := []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn"}
 	if threads > 0 {
 		args = append(args, "-threads", fmt.Sprint(threads))
 	}
-	args = append(args, "-i", "file:"+path, "-filter_complex", p.filter())
+	args = append(args, input(p.Source.Demuxer, path)...)
+	args = append(args, "-filter_complex", p.filter())
+	if p.Source.Audio >= 0 {
+		args = append(args, "-filter_complex", p.soundFilter())
+	}
 	for i, r := range p.Renditions {
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
 			"-crf", "22", "-maxrate", fmt.Sprint(r.VideoBitRate*11/10), "-bufsize", fmt.Sprint(r.VideoBitRate*2),
-			"-force_key_frames", fmt.Sprintf("expr:gte(t,n_forced*%d)", segmentSeconds), "-forced-idr", "1", "-sc_threshold", "0", "-g", "1000000")
+			// Key frames where the clock says and nowhere else: that is where hls cuts. The little more than t makes up for
+			// rounding, which would put one a frame later.
+			"-force_key_frames", fmt.Sprintf("expr:gte(t+0.000001,n_forced*%d)", segmentSeconds), "-forced-idr", "1",
+			"-sc_threshold", "0", "-g", fmt.Sprint(p.keyFrames()), "-flags", "+cgop")
+		if p.Source.FrameRate.Float() < 5 {
+			// A picture that waits for a later one would be decoded before the clock of the stream starts, at 0.
+			args = append(args, "-bf", "0")
+		}
 		if threads > 0 {
 			args = append(args, "-threads", fmt.Sprint(threads))
 		}
 		if p.Source.Audio >= 0 {
-			args = append(args, "-map", fmt.Sprintf("0:%d", p.Source.Audio), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(r.AudioBitRate))
+			args = append(args, "-map", fmt.Sprintf("[a%d]", i), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(r.AudioBitRate))
 		}
 		args = append(args, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
 			"-hls_list_size", "0", "-hls_playlist_type", "vod", "-hls_segment_type", "mpegts",
@@ -125,15 +141,38 @@ func (p Plan) arguments(path string, threads int, segmentName func(rendition str
 	return args
 }
 
-// filter makes one picture per rendition: constant rate, square pixels, 8 bit 4:2:0. ffmpeg itself turns it upright.
+// keyFrames is the greatest distance of key frames: never less than a segment has.
+func (p Plan) keyFrames() int { return int(math.Ceil(segmentSeconds * p.Source.FrameRate.Float())) }
+
+// seconds is how long the output is meant to be, 0 if the source does not say.
+func (p Plan) seconds() float64 { return p.Source.Duration + p.Hold }
+
+// soundFilter makes sound that begins at 0, as the picture does, with silence in its gaps, so that the two stay together.
+func (p Plan) soundFilter() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[0:%d]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,asplit=%d", p.Source.Audio, len(p.Renditions))
+	for i := range p.Renditions {
+		fmt.Fprintf(&b, "[a%d]", i)
+	}
+	return b.String()
+}
+
+// filter makes one picture per rendition: constant rate, square pixels, 8 bit 4:2:0. Frames are on a grid that begins at
+// 0, else the cuts would not fall on it.
 func (p Plan) filter() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[0:%d]fps=%s,split=%d", p.Source.Video, p.Source.FrameRate, len(p.Renditions))
+	fmt.Fprintf(&b, "[0:%d]", p.Source.Video)
+	b.WriteString(map[int]string{90: "transpose=clock,", 180: "hflip,vflip,", 270: "transpose=cclock,"}[p.Source.Turn])
+	fmt.Fprintf(&b, "fps=%s:start_time=0,", p.Source.FrameRate)
+	if p.Hold > 0 {
+		fmt.Fprintf(&b, "tpad=stop_mode=clone:stop_duration=%.3f,", p.Hold)
+	}
+	fmt.Fprintf(&b, "split=%d", len(p.Renditions))
 	for i := range p.Renditions {
 		fmt.Fprintf(&b, "[s%d]", i)
 	}
 	for i, r := range p.Renditions {
-		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic,setsar=1,format=yuv420p[v%d]", i, r.Width, r.Height, i)
+		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p[v%d]", i, r.Width, r.Height, i)
 	}
 	return b.String()
 }

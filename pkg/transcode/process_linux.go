@@ -29,7 +29,7 @@ func bound(pid int, cpu time.Duration) error {
 		unix.RLIMIT_CORE: {},
 	} {
 		err := unix.Prlimit(pid, resource, &limit, nil)
-		if err != nil && !errors.Is(err, unix.ESRCH) { // it may have ended already
+		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EPERM) { // it has ended already; we are bound tighter, and so is it
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package transcode
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
 
@@ -24,6 +23,7 @@ const hlsVersion = 6
 // encoded is a rendition in the work folder, with its playlist as it will be published.
 type encoded struct {
 	plan     Rendition
+	frames   int
 	playlist playlist.Media
 	variant  playlist.MultivariantVariant
 }
@@ -39,8 +39,9 @@ func segmentPattern(attempt int) func(rendition string) string {
 	}
 }
 
-// measure reads what ffmpeg made of a rendition and rewrites its playlist.
-func (t *Transcoder) measure(ctx context.Context, work string, s Source, r Rendition) (encoded, error) {
+// measure reads the segments that ffmpeg made of a rendition and writes its playlist from what is in them. ffmpeg's own
+// playlist only says which there are: its durations have lost to rounding what frames on a grid have exactly.
+func measure(work string, rate Rational, r Rendition) (encoded, error) {
 	data, err := os.ReadFile(filepath.Join(work, r.Name+".m3u8"))
 	if err != nil {
 		return encoded{}, fmt.Errorf("read playlist of %s: %w", r.Name, err)
@@ -51,50 +52,60 @@ func (t *Transcoder) measure(ctx context.Context, work string, s Source, r Rendi
 	}
 	vod := playlist.MediaPlaylistTypeVOD
 	e := encoded{plan: r, playlist: playlist.Media{
-		Version: hlsVersion, IndependentSegments: true, PlaylistType: &vod, Endlist: true,
+		Version: hlsVersion, IndependentSegments: true, PlaylistType: &vod, Endlist: true, TargetDuration: 1,
 	}}
-	var bits, seconds, peak float64
-	for _, seg := range made.Segments {
-		info, err := os.Stat(filepath.Join(work, seg.URI))
+	var sizes []int64
+	var durations []float64
+	var codecs []string
+	for _, m := range made.Segments {
+		s, err := readSegment(filepath.Join(work, m.URI))
 		if err != nil {
 			return encoded{}, fmt.Errorf("measure %s: %w", r.Name, err)
 		}
-		d := seg.Duration.Seconds()
-		bits += float64(info.Size()) * 8
-		seconds += d
-		// A very short last segment says nothing about the rate that a player needs.
-		peak = max(peak, float64(info.Size())*8/max(d, 1))
-		e.playlist.TargetDuration = max(e.playlist.TargetDuration, int(math.Round(d)), 1)
-		e.playlist.Segments = append(e.playlist.Segments, &playlist.MediaSegment{URI: seg.URI, Duration: seg.Duration})
+		if !s.idr {
+			return encoded{}, fmt.Errorf("segment %s does not open on an IDR picture", m.URI)
+		}
+		d := float64(s.frames) / rate.Float()
+		e.frames += s.frames
+		sizes, durations = append(sizes, s.size), append(durations, d)
+		e.playlist.TargetDuration = max(e.playlist.TargetDuration, int(math.Round(d)))
+		e.playlist.Segments = append(e.playlist.Segments, &playlist.MediaSegment{URI: m.URI, Duration: time.Duration(d * float64(time.Second))})
+		if codecs == nil {
+			codecs = []string{fmt.Sprintf("avc1.%x", s.profile)} // RFC 6381
+		}
+		if s.sound && len(codecs) == 1 {
+			codecs = append(codecs, "mp4a.40.2")
+		}
 	}
-	codecs, err := t.codecs(ctx, filepath.Join(work, made.Segments[0].URI), s.Audio >= 0)
-	if err != nil {
-		return encoded{}, fmt.Errorf("measure %s: %w", r.Name, err)
-	}
-	average, rate := int(math.Ceil(bits/max(seconds, 0.001))), math.Round(s.FrameRate.Float()*1000)/1000
+	average, peak := bandwidth(sizes, durations, e.playlist.TargetDuration)
+	shown := math.Round(rate.Float()*1000) / 1000
 	e.variant = playlist.MultivariantVariant{
-		URI: r.Name + ".m3u8", Codecs: codecs, Resolution: fmt.Sprintf("%dx%d", r.Width, r.Height), FrameRate: &rate,
-		AverageBandwidth: &average, Bandwidth: max(int(math.Ceil(peak)), average),
+		URI: r.Name + ".m3u8", Codecs: codecs, Resolution: fmt.Sprintf("%dx%d", r.Width, r.Height), FrameRate: &shown,
+		AverageBandwidth: &average, Bandwidth: peak,
 	}
 	return e, nil
 }
 
-// codecs reads the CODECS of a segment (RFC 6381) from its first sequence parameter set.
-func (t *Transcoder) codecs(ctx context.Context, segment string, sound bool) ([]string, error) {
-	stream, err := t.runner().output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-f", "mpegts",
-		"-i", "file:"+segment, "-map", "0:v:0", "-c", "copy", "-frames:v", "1", "-f", "h264", "pipe:1")
-	if err != nil {
-		return nil, err
+// bandwidth returns AVERAGE-BANDWIDTH and BANDWIDTH, bits per second, as RFC 8216 (section 4.1) defines them: the peak is
+// that of any run of segments between a half and one and a half times as long as the target duration. So a last segment
+// of one frame says nothing.
+func bandwidth(sizes []int64, durations []float64, target int) (average, peak int) {
+	var bits, seconds, highest float64
+	for i := range sizes {
+		var runBits, run float64
+		for j := i; j < len(sizes); j++ {
+			runBits, run = runBits+8*float64(sizes[j]), run+durations[j]
+			if run > 1.5*float64(target) {
+				break
+			}
+			if run >= 0.5*float64(target) {
+				highest = max(highest, runBits/run)
+			}
+		}
+		bits, seconds = bits+8*float64(sizes[i]), seconds+durations[i]
 	}
-	i := bytes.Index(stream, []byte{0, 0, 1, 0x67})
-	if i < 0 || len(stream) < i+7 {
-		return nil, errors.New("the segment has no sequence parameter set")
-	}
-	codecs := []string{fmt.Sprintf("avc1.%x", stream[i+4:i+7])}
-	if sound {
-		codecs = append(codecs, "mp4a.40.2")
-	}
-	return codecs, nil
+	average = int(math.Ceil(bits / max(seconds, 0.001)))
+	return average, max(int(math.Ceil(highest)), average)
 }
 
 // prepare writes the playlists into the work folder and brings everything in it to disk.
@@ -133,7 +144,7 @@ func publish(work, hls string) error {
 		if name == media.MasterPlaylist {
 			return nil
 		}
-		return os.Rename(filepath.Join(work, name), filepath.Join(hls, name))
+		return os.Rename(filepath.Join(work, name), filepath.Join(hls, name)) // synced by prepare; the folder is below
 	})
 	if err != nil {
 		return err

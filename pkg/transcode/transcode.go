@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,6 +82,9 @@ const recordTimeout = 10 * time.Second
 // errOvertaken says that another worker has claimed the video since.
 var errOvertaken = errors.New("another worker has taken the video over")
 
+// errUnrecorded says that the video is transcoded, but that not everything that follows has been done.
+var errUnrecorded = errors.New("the transcode is not recorded everywhere")
+
 // permanent is a failure that no further attempt can mend, with a reason for people.
 func permanent(reason string) *vault.Error {
 	return vault.Errorf(vault.Unprocessable, "transcode_failed", "%s", reason)
@@ -95,22 +99,41 @@ func (t *Transcoder) Transcode(ctx context.Context, id vault.VideoID, final bool
 		return err
 	}
 	failpoint.Hit("transcode/claimed")
-	err = j.work(ctx)
-	switch {
-	case err == nil:
+	if err = j.work(ctx); err == nil {
 		return nil
-	case errors.Is(err, errOvertaken):
-		t.Log.WarnContext(ctx, "transcode abandoned", "videoId", id, "attempt", j.attempt, "error", err)
-		return os.RemoveAll(j.folder)
-	case ctx.Err() != nil:
-		t.Metrics.count(resultGivenBack)
-		return errors.Join(ctx.Err(), j.giveBack(ctx))
-	case final || vault.KindOf(err) == vault.Unprocessable:
-		t.Log.ErrorContext(ctx, "transcode failed", "videoId", id, "attempt", j.attempt, "error", err)
-		return errors.Join(err, j.fail(ctx, reason(err)))
 	}
-	t.Metrics.count(resultRetried)
-	t.Log.WarnContext(ctx, "transcode will be tried again", "videoId", id, "attempt", j.attempt, "error", err)
+	ended := j.end(ctx, err, final)
+	if errors.Is(err, errOvertaken) || errors.Is(ended, errOvertaken) {
+		// Not a failure: the video is another worker's, who may have taken our work folder from under ffmpeg.
+		t.Log.WarnContext(ctx, "transcode abandoned: another worker has the video", "videoId", id, "attempt", j.attempt, "error", err)
+		return os.RemoveAll(j.folder)
+	}
+	return ended
+}
+
+// end ends an attempt that came to nothing, in the way that its error asks for.
+func (j *job) end(ctx context.Context, err error, final bool) error {
+	switch {
+	case errors.Is(err, errOvertaken):
+		return err
+	case ctx.Err() != nil:
+		j.Metrics.count(resultGivenBack)
+		return errors.Join(ctx.Err(), j.giveBack(ctx))
+	case errors.Is(err, errUnrecorded): // the video is transcoded: only the rest is to be done again
+		return err
+	case final && vault.KindOf(err) != vault.Unprocessable:
+		err = permanent(reason(err)).Because(err)
+	}
+	if vault.KindOf(err) == vault.Unprocessable {
+		j.log.ErrorContext(ctx, "transcode failed", "error", err)
+		if failed := j.fail(ctx, err); failed != nil {
+			// Not Unprocessable: what could not be recorded must be tried again.
+			return fmt.Errorf("record that the transcode failed (%s): %w", reason(err), failed)
+		}
+		return err
+	}
+	j.Metrics.count(resultRetried)
+	j.log.WarnContext(ctx, "transcode will be tried again", "error", err)
 	return errors.Join(err, j.giveBack(ctx))
 }
 
@@ -127,7 +150,7 @@ func (t *Transcoder) GiveUp(ctx context.Context, id vault.VideoID, reason string
 	if err != nil {
 		return err
 	}
-	return j.fail(ctx, reason)
+	return j.fail(ctx, permanent(reason))
 }
 
 // reason tells people why a video failed.
@@ -135,6 +158,10 @@ func reason(err error) string {
 	var e *vault.Error
 	if errors.As(err, &e) {
 		return e.Message
+	}
+	var f *failure
+	if errors.As(err, &f) && f.shortage() != "" {
+		return "the video could not be transcoded: " + f.shortage()
 	}
 	return "the video could not be transcoded here, for a reason that is not its own; it can be tried again"
 }
@@ -176,6 +203,7 @@ func (t *Transcoder) claim(ctx context.Context, id vault.VideoID) (*job, error) 
 	})
 	if errors.Is(err, done) {
 		if v, err = t.Videos.Get(ctx, id); err == nil {
+			t.Progress.SetProgress(ctx, id, 1)
 			err = t.conclude(ctx, v)
 		}
 		return nil, err
@@ -193,7 +221,7 @@ func (j *job) work(ctx context.Context) error {
 	}
 	demuxer, ok := Demuxer(j.video.ContentType)
 	if !ok {
-		return permanent("files of type " + j.video.ContentType + " cannot be transcoded")
+		return permanent("files of this type cannot be transcoded")
 	}
 	source, err := j.probe(ctx, j.original, demuxer)
 	if err != nil {
@@ -211,15 +239,22 @@ func (j *job) work(ctx context.Context) error {
 	return j.finish(ctx, source, names)
 }
 
-// prepareFolder makes the work folder, and removes those of attempts before.
+// prepareFolder makes the work folder, and removes those of attempts before. That of a later attempt stays: we may have
+// been overtaken.
 func (j *job) prepareFolder() error {
-	old, err := filepath.Glob(filepath.Join(filepath.Dir(j.folder), ".work-*"))
+	home := filepath.Dir(j.folder)
+	entries, err := os.ReadDir(home)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for old work folders: %w", err)
 	}
-	for _, folder := range old {
-		if err := os.RemoveAll(folder); err != nil {
-			return fmt.Errorf("remove old work folder: %w", err)
+	for _, e := range entries {
+		number, found := strings.CutPrefix(e.Name(), ".work-")
+		if n, err := strconv.Atoi(number); !found || err != nil || n >= j.attempt {
+			continue
+		}
+		// Its ffmpeg may still be writing there; then its own worker removes the rest.
+		if err := os.RemoveAll(filepath.Join(home, e.Name())); err != nil {
+			j.log.Warn("old work folder not removed", "folder", e.Name(), "error", err)
 		}
 	}
 	return os.Mkdir(j.folder, durable.DirMode)
@@ -228,32 +263,29 @@ func (j *job) prepareFolder() error {
 // encodeAll makes every rendition in the work folder and returns their names, highest first.
 func (j *job) encodeAll(ctx context.Context, source *Source) (names []string, err error) {
 	plan := MakePlan(*source, j.Ladder)
-	j.log.InfoContext(ctx, "transcoding", "renditions", len(plan.Renditions), "seconds", source.Duration)
+	j.log.InfoContext(ctx, "transcoding", "renditions", len(plan.Renditions), "seconds", plan.seconds())
 	args := plan.arguments(j.original, j.FFmpegThreads, segmentPattern(j.attempt))
-	seconds, err := j.runner().encode(ctx, j.folder, args, cpuBound(*source), func(seconds float64) {
-		if source.Duration > 0 {
-			j.Progress.SetProgress(ctx, j.video.VideoID, min(0.99, seconds/source.Duration))
+	err = j.runner().encode(ctx, j.folder, args, j.limits(plan), func(seconds float64) {
+		if whole := plan.seconds(); whole > 0 {
+			j.Progress.SetProgress(ctx, j.video.VideoID, min(0.99, seconds/whole))
 		}
 	})
 	if err != nil {
 		return nil, explain(err, "the picture or sound of the file cannot be decoded")
 	}
-	if short := source.Duration - seconds; short > 1 && short > source.Duration/10 {
+	made, err := j.measureAll(plan)
+	if err != nil {
+		return nil, err
+	}
+	seconds := float64(made[0].frames) / source.FrameRate.Float()
+	// Half a video must not pass for a whole one. A tenth, or a second, is what careless containers are wrong by.
+	if short := plan.seconds() - seconds; announcesDuration(source.Demuxer) && short > 1 && short > plan.seconds()/10 {
 		return nil, permanent("the file ends before the video does; it may have been cut off")
 	}
-	var made []encoded
-	for _, r := range plan.Renditions {
-		e, err := j.measure(ctx, j.folder, *source, r)
-		if err != nil {
-			return nil, explain(err, "the file has no picture that can be decoded")
-		}
-		made = append(made, e)
-		names = append(names, r.Name)
+	source.Duration = seconds
+	for _, e := range slices.Backward(made) {
+		names = append(names, e.plan.Name)
 	}
-	if source.Duration == 0 {
-		source.Duration = seconds
-	}
-	slices.Reverse(names)
 	if err := prepare(j.folder, made); err != nil {
 		return nil, err
 	}
@@ -261,9 +293,36 @@ func (j *job) encodeAll(ctx context.Context, source *Source) (names []string, er
 	return names, nil
 }
 
-// cpuBound is the processor time after which ffmpeg is thought to run in circles.
-func cpuBound(s Source) time.Duration {
-	return 10*time.Minute + time.Duration(s.Duration*60)*time.Second
+// measureAll measures every rendition. All have the same frames, or something is missing from one.
+func (j *job) measureAll(plan Plan) (made []encoded, err error) {
+	for _, r := range plan.Renditions {
+		e, err := measure(j.folder, plan.Source.FrameRate, r)
+		if errors.Is(err, os.ErrNotExist) { // ffmpeg was content, but had nothing to write
+			return nil, permanent("the file has no picture that can be decoded").Because(err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, e)
+		if e.frames != made[0].frames {
+			return nil, fmt.Errorf("%s has %d frames, %s has %d", r.Name, e.frames, made[0].plan.Name, made[0].frames)
+		}
+	}
+	return made, nil
+}
+
+// limits are the times after which ffmpeg is thought to stand still, or to run in circles. The larger the file, the
+// longer it may have to read before it can begin.
+func (j *job) limits(p Plan) limits {
+	const slowestDisk, slowestVideo = 20 << 20, 50_000 / 8 // bytes per second
+	seconds := p.seconds()
+	if seconds == 0 {
+		seconds = float64(j.video.OriginalSize) / slowestVideo
+	}
+	return limits{
+		stall: stallTimeout + time.Duration(j.video.OriginalSize/slowestDisk)*time.Second,
+		cpu:   10*time.Minute + time.Duration(seconds*60)*time.Second,
+	}
 }
 
 // finish publishes what the work folder holds, if anything, and records it.
@@ -293,7 +352,10 @@ func (j *job) finish(ctx context.Context, s Source, names []string) error {
 	j.Metrics.succeeded(time.Since(j.began))
 	j.Counter.CountTranscode(ctx, true)
 	j.log.InfoContext(ctx, "transcoded", "renditions", strings.Join(names, ","), "took", time.Since(j.began).Round(time.Millisecond))
-	return j.conclude(context.WithoutCancel(ctx), v)
+	if err := j.conclude(context.WithoutCancel(ctx), v); err != nil {
+		return fmt.Errorf("%w: %w", errUnrecorded, err)
+	}
+	return nil
 }
 
 // conclude records the end of a video's transcode in the audit log, and that it wants no more work.
@@ -320,26 +382,18 @@ func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
 // giveBack lets another worker, or this one later, take the video.
 func (j *job) giveBack(ctx context.Context) error {
 	_, err := j.leave(ctx, func(v *vault.Video) { v.Status = vault.Uploaded })
-	return ifOurs(err)
+	return err
 }
 
 // fail records that the video cannot be transcoded.
-func (j *job) fail(ctx context.Context, reason string) error {
-	v, err := j.leave(ctx, func(v *vault.Video) { v.Status, v.TranscodeError = vault.TranscodeFailed, reason })
+func (j *job) fail(ctx context.Context, cause error) error {
+	v, err := j.leave(ctx, func(v *vault.Video) { v.Status, v.TranscodeError = vault.TranscodeFailed, reason(cause) })
 	if err != nil {
-		return ifOurs(err)
+		return err
 	}
 	j.Metrics.count(resultFailed)
 	j.Counter.CountTranscode(ctx, false)
 	return j.conclude(context.WithoutCancel(ctx), v)
-}
-
-// ifOurs drops the error of an attempt that is no longer ours to end.
-func ifOurs(err error) error {
-	if errors.Is(err, errOvertaken) {
-		return nil
-	}
-	return err
 }
 
 // leave ends the attempt without a result, even when ctx has ended, and removes what it made.
@@ -347,10 +401,14 @@ func (j *job) leave(ctx context.Context, change func(*vault.Video)) (vault.Video
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	v, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
-		if v.Attempt != j.attempt {
+		// Uploaded, when a video is given up that nobody has claimed.
+		if v.Attempt != j.attempt || v.Status != vault.Transcoding && v.Status != vault.Uploaded {
 			return errOvertaken
 		}
 		change(v)
+		if v.Status == vault.TranscodeFailed {
+			return os.RemoveAll(j.hls)
+		}
 		if _, err := os.Stat(filepath.Join(j.hls, media.MasterPlaylist)); errors.Is(err, os.ErrNotExist) {
 			return os.RemoveAll(j.hls)
 		}
@@ -369,4 +427,8 @@ func explain(err error, why string) error {
 	return permanent(why).Because(err)
 }
 
-func (t *Transcoder) runner() runner { return runner{env: []string{"PATH=" + os.Getenv("PATH")}} }
+// runner's environment is all that ffmpeg sees of ours. Its messages are in English, which fromOutside reads, and its
+// allocator does not reserve memory for each thread, which would count against the bound.
+func (t *Transcoder) runner() runner {
+	return runner{env: []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "MALLOC_ARENA_MAX=4"}}
+}

@@ -1,5 +1,3 @@
-//go:build !linux
-
 package transcode
 
 import (
@@ -7,8 +5,7 @@ import (
 	"time"
 )
 
-// dieWithParent does nothing: only Linux can do it. After a kill -9 of the worker an ffmpeg runs on to its end here, into
-// a work folder that the next attempt removes.
+// dieWithParent does nothing: an ffmpeg outlives a worker that is killed, in a work folder that nobody publishes.
 func dieWithParent(*exec.Cmd) {}
 
 // bound does nothing: no limits can be set on a running child here.
