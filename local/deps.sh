@@ -53,6 +53,7 @@ give_up() {
       ffmpeg) echo "  ffmpeg with ffprobe: apt-get install ffmpeg, or brew install ffmpeg, or https://ffmpeg.org/download.html" ;;
       ffprobe) ;; # comes with ffmpeg
       redis-server) echo "  Redis 7 or newer: apt-get install redis-server, or brew install redis" ;;
+      curl) echo "  curl: apt-get install curl, or brew install curl" ;;
       *) echo "  $p" ;;
     esac
   done >&2
