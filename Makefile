@@ -34,8 +34,8 @@ deps: ## install what running needs (ffmpeg) where it is missing
 	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe
 
 .PHONY: deps-test
-deps-test: ## install what the tests need (redis-server, a C compiler for -race) as well
-	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe redis-server $(if $(RACE),cc)
+deps-test: ## install what the tests need (redis-server, curl, a C compiler for -race) as well
+	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe redis-server curl $(if $(RACE),cc)
 
 .PHONY: build
 build: bin/pulsevault $(FUNCTIONS:%=bin/functions/%/bootstrap) ## build bin/pulsevault and bin/functions/*/bootstrap

@@ -160,7 +160,8 @@ func (d *Dir) Marked(context.Context) ([]vault.VideoID, error) {
 }
 
 // Lock takes the lock on a video's folder, which every process that changes the folder holds while it does, and returns
-// what gives it back. The system gives it back when the process dies. A video without a folder is fs.ErrNotExist.
+// what gives it back. The system gives it back when the process dies; what that left half-written is removed by the next
+// one to take the lock. A video without a folder is fs.ErrNotExist.
 func (d *Dir) Lock(ctx context.Context, id vault.VideoID) (unlock func(), err error) {
 	folder := filepath.Join(d.Videos, string(id))
 	if _, err := os.Stat(folder); err != nil {
@@ -170,5 +171,16 @@ func (d *Dir) Lock(ctx context.Context, id vault.VideoID) (unlock func(), err er
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, fmt.Errorf("media: lock video: %w", err)
 	}
+	removeTemp(folder)
 	return func() { _ = l.Close() }, nil
+}
+
+// removeTemp removes temporary files from a folder in which nobody else is writing. They are litter, not harm.
+func removeTemp(folder string) {
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if durable.IsTemp(e.Name()) {
+			_ = os.Remove(filepath.Join(folder, e.Name()))
+		}
+	}
 }

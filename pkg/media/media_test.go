@@ -154,3 +154,21 @@ func TestLockKeepsOthersOut(t *testing.T) {
 	}
 	again()
 }
+
+func TestLockRemovesWhatACrashLeft(t *testing.T) {
+	d, id := newDir(t), vault.NewVideoID()
+	folder := filepath.Join(d.Videos, string(id))
+	temp := filepath.Join(folder, ".tmp-meta.json-123")
+	err := errors.Join(os.Mkdir(folder, 0o750), os.WriteFile(temp, nil, 0o600), d.WriteFile(t.Context(), media.MetaKey(id), []byte("x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := d.Lock(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if entries, _ := os.ReadDir(folder); len(entries) != 1 || entries[0].Name() != "meta.json" {
+		t.Errorf("the folder holds %v", entries)
+	}
+}

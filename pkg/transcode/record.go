@@ -1,0 +1,110 @@
+package transcode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"pulsevault/pkg/audit"
+	"pulsevault/pkg/internal/failpoint"
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
+)
+
+// finish publishes what the work folder holds, if anything, and records it.
+func (j *job) finish(ctx context.Context, s Source, names []string) error {
+	v, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
+		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
+			return errOvertaken
+		}
+		if _, err := os.Stat(filepath.Join(j.hls, media.MasterPlaylist)); errors.Is(err, os.ErrNotExist) {
+			if err := publish(j.folder, j.hls); err != nil {
+				return fmt.Errorf("publish: %w", err)
+			}
+		}
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		v.Status, v.TranscodedAt, v.TranscodeDuration = vault.Transcoded, &now, time.Since(j.began).Round(time.Millisecond).Seconds()
+		v.Duration, v.Width, v.Height, v.Renditions = s.Duration, s.Width, s.Height, names
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("transcode/meta")
+	if err := os.RemoveAll(j.folder); err != nil {
+		j.log.WarnContext(ctx, "work folder not removed", "error", err)
+	}
+	j.Progress.SetProgress(ctx, j.video.VideoID, 1)
+	j.Metrics.succeeded(time.Since(j.began))
+	j.Counter.CountTranscode(ctx, true)
+	j.log.InfoContext(ctx, "transcoded", "renditions", strings.Join(names, ","), "took", time.Since(j.began).Round(time.Millisecond))
+	if err := j.conclude(context.WithoutCancel(ctx), v); err != nil {
+		return fmt.Errorf("%w: %w", errUnrecorded, err)
+	}
+	return nil
+}
+
+// conclude records the end of a video's transcode in the audit log, and that it wants no more work.
+func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
+	action, details := "video.transcoded", map[string]any{"attempt": v.Attempt, "renditions": v.Renditions, "duration": v.Duration}
+	if v.Status == vault.TranscodeFailed {
+		action, details = "video.transcode_failed", map[string]any{"attempt": v.Attempt, "reason": v.TranscodeError}
+	}
+	err := t.Audit.Append(ctx, audit.Transcode, audit.Event{
+		ID:     uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "pulsevault:%s:%s:%d", action, v.VideoID, v.Attempt)).String(),
+		Action: action, VideoID: string(v.VideoID), Details: details,
+	})
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("transcode/audited")
+	if err := t.Store.Unmark(ctx, v.VideoID); err != nil {
+		return fmt.Errorf("remove marker: %w", err)
+	}
+	failpoint.Hit("transcode/unmarked")
+	return nil
+}
+
+// giveBack lets another worker, or this one later, take the video.
+func (j *job) giveBack(ctx context.Context) error {
+	_, err := j.leave(ctx, func(v *vault.Video) { v.Status = vault.Uploaded })
+	return err
+}
+
+// fail records that the video cannot be transcoded.
+func (j *job) fail(ctx context.Context, cause error) error {
+	v, err := j.leave(ctx, func(v *vault.Video) { v.Status, v.TranscodeError = vault.TranscodeFailed, reason(cause) })
+	if err != nil {
+		return err
+	}
+	j.Metrics.count(resultFailed)
+	j.Counter.CountTranscode(ctx, false)
+	return j.conclude(context.WithoutCancel(ctx), v)
+}
+
+// leave ends the attempt without a result, even when ctx has ended, and removes what it made.
+func (j *job) leave(ctx context.Context, change func(*vault.Video)) (vault.Video, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	v, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
+		// Uploaded, when a video is given up that nobody has claimed.
+		if v.Attempt != j.attempt || v.Status != vault.Transcoding && v.Status != vault.Uploaded {
+			return errOvertaken
+		}
+		change(v)
+		if v.Status == vault.TranscodeFailed {
+			return os.RemoveAll(j.hls)
+		}
+		if _, err := os.Stat(filepath.Join(j.hls, media.MasterPlaylist)); errors.Is(err, os.ErrNotExist) {
+			return os.RemoveAll(j.hls)
+		}
+		return nil
+	})
+	return v, errors.Join(err, os.RemoveAll(j.folder))
+}
