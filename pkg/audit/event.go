@@ -8,8 +8,8 @@ const (
 	Access    Category = "access"    // links signed, media served
 	Upload    Category = "upload"    // uploads completed, videos finalized
 	Transcode Category = "transcode" // videos transcoded or given up
-	Auth      Category = "auth"      // credentials made, used and refused
-	Admin     Category = "admin"     // start, stop, and what the log has to say about itself
+	Auth      Category = "auth"      // credentials made, used and refused; nothing yet
+	Admin     Category = "admin"     // what is done to the vault as a whole; nothing yet
 )
 
 // Categories lists every chain there may be.

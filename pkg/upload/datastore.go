@@ -15,7 +15,10 @@ import (
 
 // dataStore shows a Dir to tusd's handler. tusd's own file store appends wherever the file ends, truncates its record in
 // place and syncs nothing.
-type dataStore struct{ dir *Dir }
+type dataStore struct {
+	dir        *Dir
+	terminated func(ctx context.Context, u vault.Upload) // is told before an upload is removed
+}
 
 func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
 	u, err := s.dir.create(ctx, info.Size, info.MetaData)
@@ -23,7 +26,7 @@ func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handle
 		return nil, tusError(err)
 	}
 	noteExpiry(ctx, u)
-	return &session{dir: s.dir, upload: u}, nil
+	return &session{store: s, upload: u}, nil
 }
 
 func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, error) {
@@ -39,7 +42,7 @@ func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, 
 		return nil, handler.NewError("ERR_UPLOAD_EXPIRED", "the upload has expired; create a new one", http.StatusGone)
 	}
 	noteExpiry(ctx, u)
-	return &session{dir: s.dir, upload: u}, nil
+	return &session{store: s, upload: u}, nil
 }
 
 func (s dataStore) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload {
@@ -48,7 +51,7 @@ func (s dataStore) AsTerminatableUpload(u handler.Upload) handler.TerminatableUp
 
 // session is an upload for the time of one request, which holds its lock.
 type session struct {
-	dir    *Dir
+	store  dataStore
 	upload vault.Upload
 }
 
@@ -57,7 +60,7 @@ func (s *session) WriteChunk(ctx context.Context, offset int64, src io.Reader) (
 	if offset != s.upload.Offset {
 		return 0, handler.ErrMismatchOffset
 	}
-	n, err := s.dir.writePiece(ctx, &s.upload, src)
+	n, err := s.store.dir.writePiece(ctx, &s.upload, src)
 	noteExpiry(ctx, s.upload)
 	return n, tusError(err)
 }
@@ -71,16 +74,17 @@ func (s *session) GetInfo(context.Context) (handler.FileInfo, error) {
 // GetReader serves tusd's GET, which is not part of tus and not mounted: the bytes are nobody's to read before they are a
 // video.
 func (s *session) GetReader(context.Context) (io.ReadCloser, error) {
-	return os.Open(s.dir.DataPath(s.upload.UploadID))
+	return os.Open(s.store.dir.DataPath(s.upload.UploadID))
 }
 
 func (s *session) FinishUpload(context.Context) error { return nil }
 
-func (s *session) Terminate(context.Context) error {
+func (s *session) Terminate(ctx context.Context) error {
 	if s.upload.Finalize != nil {
 		return handler.NewError("ERR_UPLOAD_FINALIZED", "the upload has become a video and can no longer be taken back", http.StatusConflict)
 	}
-	return tusError(s.dir.remove(s.upload))
+	s.store.terminated(ctx, s.upload)
+	return tusError(s.store.dir.remove(s.upload))
 }
 
 // tusError gives an error the status that it has on every other route; tusd knows only its own kind.

@@ -72,7 +72,7 @@ type Handler struct {
 func NewHandler(c Config) (*Handler, error) {
 	h := &Handler{Config: c}
 	composer := handler.NewStoreComposer()
-	store := dataStore{c.Dir}
+	store := dataStore{c.Dir, h.terminated}
 	composer.UseCore(store)
 	composer.UseTerminater(store)
 	composer.UseLocker(patientLocker{c.Locker})
@@ -82,10 +82,7 @@ func NewHandler(c Config) (*Handler, error) {
 		Cors:                      &handler.CorsConfig{Disable: true},
 		Logger:                    xslog.New(logBridge{c.Log.Handler()}),
 		PreFinishResponseCallback: h.completed,
-		PreUploadTerminateCallback: func(e handler.HookEvent) (handler.HTTPResponse, error) {
-			return handler.HTTPResponse{}, h.terminated(e)
-		},
-		AcquireLockTimeout: 15 * time.Second,
+		AcquireLockTimeout:        15 * time.Second,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("upload: %w", err)
@@ -100,25 +97,24 @@ func (h *Handler) completed(e handler.HookEvent) (handler.HTTPResponse, error) {
 	h.Metrics.size.Observe(float64(e.Upload.Size))
 	h.Counter.CountUpload(e.Context)
 	h.Log.InfoContext(e.Context, "upload completed", "uploadId", e.Upload.ID, "size", e.Upload.Size)
-	h.record(e, "upload.completed")
+	h.record(e.Context, "upload.completed", e.Upload.ID, e.Upload.Size, e.Upload.Offset)
 	return handler.HTTPResponse{}, nil
 }
 
-func (h *Handler) terminated(e handler.HookEvent) error {
-	h.record(e, "upload.terminated")
-	return nil
+func (h *Handler) terminated(ctx context.Context, u vault.Upload) {
+	h.record(ctx, "upload.terminated", string(u.UploadID), u.Size, u.Offset)
 }
 
 // record does not fail the request: the upload is on disk whatever the log says, and finalize, which makes a video of it,
 // does insist on its entry.
-func (h *Handler) record(e handler.HookEvent, action string) {
-	x := exchangeOf(e.Context)
-	err := h.Audit.Append(e.Context, audit.Upload, audit.Event{
-		Action: action, UploadID: e.Upload.ID, Address: x.client, RequestID: x.requestID,
-		Details: map[string]any{"size": e.Upload.Size, "offset": e.Upload.Offset},
+func (h *Handler) record(ctx context.Context, action, id string, size, offset int64) {
+	x := exchangeOf(ctx)
+	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
+		Action: action, UploadID: id, Address: x.client, RequestID: x.requestID,
+		Details: map[string]any{"size": size, "offset": offset},
 	})
 	if err != nil {
-		h.Log.ErrorContext(e.Context, "audit entry not written", "action", action, "uploadId", e.Upload.ID, "error", err)
+		h.Log.ErrorContext(ctx, "audit entry not written", "action", action, "uploadId", id, "error", err)
 	}
 }
 

@@ -57,7 +57,7 @@ func (d *Dir) DataPath(id vault.UploadID) string { return filepath.Join(d.Path, 
 
 func (d *Dir) recordPath(id vault.UploadID) string { return d.DataPath(id) + recordSuffix }
 
-// Get returns the record of an upload. One that is not there, or has expired, is a NotFound error.
+// Get returns the record of an upload, also of one that has expired. One that is not there is a NotFound error.
 func (d *Dir) Get(_ context.Context, id vault.UploadID) (vault.Upload, error) {
 	data, err := os.ReadFile(d.recordPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
