@@ -56,6 +56,72 @@ func TestKilledAtEachArrow(t *testing.T) {
 	}
 }
 
+// The server is killed within finalize, and the client never comes back. The video comes out all the same, with its entry
+// in the audit log, also where transcoding is switched on only later.
+func TestFinalizeGoesOnWithoutItsClient(t *testing.T) {
+	content, err := os.ReadFile(shortClip(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arrow := range arrows {
+		for _, enabled := range []string{"true", "false"} {
+			if !strings.HasPrefix(arrow, "finalize/") {
+				continue
+			}
+			t.Run(strings.ReplaceAll(arrow, "/", " ")+" transcoding "+enabled, func(t *testing.T) {
+				t.Parallel()
+				root := t.TempDir()
+				first := start(t, "serve", root, "PULSEVAULT_FAILPOINT="+arrow, "TRANSCODE_ENABLED="+enabled)
+				s := &story{client: client{t, first.url}, content: content}
+				_ = s.goOn()
+				if !first.ended(30 * time.Second) {
+					t.Fatalf("the server never came to %s", arrow)
+				}
+				second := start(t, "serve", root)
+				s.url = second.url
+				id := recordedVideo(t, root)
+				awaitFile(t, filepath.Join(root, "videos", id, "meta.json"))
+				s.await(id, "transcoded")
+				s.wantOriginal(id, content)
+				wantTidy(t, root)
+				second.stop()
+				verifyAudit(t, root)
+				wantOnce(t, root, "video.finalized")
+				wantOnce(t, root, "video.transcoded")
+			})
+		}
+	}
+}
+
+func awaitFile(t *testing.T, path string) {
+	t.Helper()
+	for range 300 {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s does not come", filepath.Base(path))
+}
+
+// recordedVideo reads from the one upload's record which video it is to become.
+func recordedVideo(t *testing.T, root string) string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root, "uploads", "[0-9a-f]*.json"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("records of uploads: %v, %v", paths, err)
+	}
+	data, err := os.ReadFile(paths[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record struct{ VideoID string }
+	if err := json.Unmarshal(data, &record); err != nil {
+		t.Fatal(err)
+	}
+	return record.VideoID
+}
+
 // story is a client that goes on after each failure with what it was told so far.
 type story struct {
 	client

@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/internal/durable"
 	"pulsevault/pkg/queue"
 	"pulsevault/pkg/vault"
 )
@@ -36,7 +38,7 @@ func (a *App) RunSweeps(ctx context.Context) {
 // were cut short, queues videos that want work, and removes expired uploads. It reports what it did in the log.
 func (a *App) Sweep(ctx context.Context) {
 	var s swept
-	err := errors.Join(a.sweepUploads(ctx, &s), a.sweepPending(ctx, &s))
+	err := errors.Join(a.sweepUploads(ctx, &s), a.sweepPending(ctx, &s), a.sweepTemporary(&s))
 	if err != nil && ctx.Err() == nil {
 		a.Log.WarnContext(ctx, "sweep incomplete; the next one goes on", "error", err)
 	}
@@ -52,10 +54,7 @@ func (a *App) sweepUploads(ctx context.Context, s *swept) error {
 	if err != nil {
 		return err
 	}
-	err = each(ctx, ids, func(id vault.UploadID) error { return a.sweepUpload(ctx, id, s) })
-	n, tempErr := a.uploadDir.DiscardTemp(ctx)
-	s.Temporary += n
-	return errors.Join(err, tempErr)
+	return each(ctx, ids, func(id vault.UploadID) error { return a.sweepUpload(ctx, id, s) })
 }
 
 // each does something for every id, whatever becomes of the others, until ctx ends.
@@ -74,7 +73,7 @@ func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) erro
 	u, err := a.uploadDir.Get(ctx, id)
 	switch {
 	case err == nil && u.Finalize != nil:
-		return a.resume(ctx, u, s)
+		return a.resume(ctx, id, s)
 	case err == nil && !a.uploadDir.Expired(u):
 		return nil
 	case err != nil && vault.KindOf(err) != vault.NotFound:
@@ -93,8 +92,8 @@ func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) erro
 	return a.audit.Append(ctx, audit.Upload, audit.Event{Action: "upload.expired", UploadID: string(id)})
 }
 
-func (a *App) resume(ctx context.Context, u vault.Upload, s *swept) error {
-	resumed, err := a.finalizer.Resume(ctx, u.UploadID)
+func (a *App) resume(ctx context.Context, id vault.UploadID, s *swept) error {
+	resumed, err := a.finalizer.Resume(ctx, id)
 	if resumed {
 		s.Resumed++
 	}
@@ -110,14 +109,32 @@ func (a *App) sweepPending(ctx context.Context, s *swept) error {
 	return each(ctx, ids, func(id vault.VideoID) error { return a.sweepVideo(ctx, id, s) })
 }
 
+// sweepVideo finishes the finalizing of a marked video, if that was cut short, and then queues the video. With no record
+// even then, somebody has removed the video.
 func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error {
-	_, err := a.videos.Get(ctx, id)
-	if vault.KindOf(err) == vault.NotFound && err != nil {
-		return a.sweepUnfinished(ctx, id, s)
+	from, err := a.media.MarkedFrom(ctx, id)
+	if errors.Is(err, fs.ErrNotExist) { // transcoded since
+		return nil
+	}
+	if from != "" {
+		err = a.resume(ctx, from, s)
+	}
+	if err != nil && vault.KindOf(err) != vault.NotFound {
+		return err
+	}
+	_, err = a.videos.Get(ctx, id)
+	if err != nil && vault.KindOf(err) == vault.NotFound {
+		s.Forgotten++
+		a.Log.WarnContext(ctx, "a video that was to be transcoded is no longer there", "videoId", id)
+		return a.media.Unmark(ctx, id)
 	}
 	if err != nil || !a.config.TranscodeEnabled {
 		return err
 	}
+	return a.queueVideo(ctx, id, s)
+}
+
+func (a *App) queueVideo(ctx context.Context, id vault.VideoID, s *swept) error {
 	outcome, err := a.queue.Enqueue(ctx, vault.Task{Type: vault.TranscodeVideo, VideoID: id})
 	if err != nil {
 		return err
@@ -133,17 +150,13 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	return nil
 }
 
-// sweepUnfinished handles a marker whose video has no record: finalize was cut short between the two, or, with no upload
-// left to make the video from, somebody removed the video's folder.
-func (a *App) sweepUnfinished(ctx context.Context, id vault.VideoID, s *swept) error {
-	u, err := a.uploadDir.ForVideo(ctx, id)
-	if err == nil && u.Finalize != nil && !u.Finalized {
-		return a.resume(ctx, u, s)
+// sweepTemporary removes what crashes left of half-written files, after a time in which nothing is still being written.
+func (a *App) sweepTemporary(s *swept) error {
+	var errs []error
+	for _, dir := range []string{a.config.MediaRoot, a.config.UploadDir, a.media.Pending} {
+		n, err := durable.RemoveTemp(dir, time.Now().Add(-time.Hour))
+		s.Temporary += n
+		errs = append(errs, err)
 	}
-	if err != nil && vault.KindOf(err) != vault.NotFound {
-		return err
-	}
-	s.Forgotten++
-	a.Log.WarnContext(ctx, "a video that was to be transcoded is no longer there", "videoId", id)
-	return a.media.Unmark(ctx, id)
+	return errors.Join(errs...)
 }

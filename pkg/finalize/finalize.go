@@ -47,7 +47,7 @@ type Locks interface {
 
 // Media is where originals go.
 type Media interface {
-	Mark(ctx context.Context, id vault.VideoID) error
+	Mark(ctx context.Context, id vault.VideoID, from vault.UploadID) error
 	Adopt(ctx context.Context, path, key string) error
 	Stamp(ctx context.Context, key string) (string, error)
 }
@@ -74,7 +74,7 @@ type Finalizer struct {
 	Enqueue func(ctx context.Context, t vault.Task) error
 	// Accepts reports whether a sniffed media type is a video that can be transcoded.
 	Accepts func(contentType string) bool
-	// Transcode says whether videos are to be transcoded at all (TRANSCODE_ENABLED).
+	// Transcode says whether videos are queued for transcoding (TRANSCODE_ENABLED). They are marked as wanting it anyway.
 	Transcode bool
 	Now       func() time.Time
 	Metrics   *Metrics
@@ -229,10 +229,8 @@ func (f *Finalizer) carryOut(ctx context.Context, u vault.Upload, req Request) (
 
 // store leaves the video in the media store, marked as wanting work.
 func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
-	if f.Transcode {
-		if err := f.Media.Mark(ctx, u.VideoID); err != nil {
-			return err
-		}
+	if err := f.Media.Mark(ctx, u.VideoID, u.UploadID); err != nil {
+		return err
 	}
 	failpoint.Hit("finalize/marked")
 	if err := f.adopt(ctx, u); err != nil {

@@ -330,11 +330,11 @@ func (f failing) fail(at string) error {
 	return nil
 }
 
-func (f failing) Mark(ctx context.Context, id vault.VideoID) error {
+func (f failing) Mark(ctx context.Context, id vault.VideoID, from vault.UploadID) error {
 	if err := f.fail("before mark"); err != nil {
 		return err
 	}
-	return errors.Join(f.Media.Mark(ctx, id), f.fail("after mark"))
+	return errors.Join(f.Media.Mark(ctx, id, from), f.fail("after mark"))
 }
 
 func (f failing) Adopt(ctx context.Context, path, key string) error {

@@ -134,9 +134,27 @@ func (d *Dir) Adopt(_ context.Context, path, key string) error {
 	return durable.Rename(path, to)
 }
 
-// Mark leaves the marker that the video wants work. It is on disk when Mark returns; marking twice is harmless.
-func (d *Dir) Mark(_ context.Context, id vault.VideoID) error {
-	return durable.Create(filepath.Join(d.Pending, string(id)), durable.FileMode)
+// Mark leaves the marker that the video wants work, with the upload that it comes from. It is on disk when Mark returns;
+// marking twice is harmless.
+func (d *Dir) Mark(_ context.Context, id vault.VideoID, from vault.UploadID) error {
+	return durable.WriteFile(filepath.Join(d.Pending, string(id)), []byte(from), durable.FileMode)
+}
+
+// MarkedFrom returns the upload that a marker names; none if somebody has left an empty one by hand. A video without a
+// marker is fs.ErrNotExist.
+func (d *Dir) MarkedFrom(_ context.Context, id vault.VideoID) (vault.UploadID, error) {
+	data, err := os.ReadFile(filepath.Join(d.Pending, string(id)))
+	if err != nil {
+		return "", notThere(err)
+	}
+	if len(data) == 0 {
+		return "", nil
+	}
+	from, err := vault.ParseUploadID(string(data))
+	if err != nil {
+		return "", fmt.Errorf("media: the marker of video %s names no upload: %w", id, err)
+	}
+	return from, nil
 }
 
 // Unmark removes the marker. It is harmless when there is none.
@@ -171,16 +189,9 @@ func (d *Dir) Lock(ctx context.Context, id vault.VideoID) (unlock func(), err er
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
 		return nil, fmt.Errorf("media: lock video: %w", err)
 	}
-	removeTemp(folder)
-	return func() { _ = l.Close() }, nil
-}
-
-// removeTemp removes temporary files from a folder in which nobody else is writing. They are litter, not harm.
-func removeTemp(folder string) {
-	entries, _ := os.ReadDir(folder)
-	for _, e := range entries {
-		if durable.IsTemp(e.Name()) {
-			_ = os.Remove(filepath.Join(folder, e.Name()))
-		}
+	// Nobody else is writing here.
+	if _, err := durable.RemoveTemp(folder, time.Now().Add(time.Second)); err != nil {
+		return nil, errors.Join(fmt.Errorf("media: lock video: %w", err), l.Close())
 	}
+	return func() { _ = l.Close() }, nil
 }

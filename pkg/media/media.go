@@ -3,7 +3,7 @@
 //	videos/{videoId}/original.mp4   the bytes as they came, whatever the container
 //	videos/{videoId}/meta.json      owned by package metadata
 //	videos/{videoId}/hls/{name}     owned by package transcode: master.m3u8 240p.m3u8 240p_000.ts …
-//	pending/{videoId}               empty marker: this video still wants work
+//	pending/{videoId}               marker: this video still wants work; it holds the id of the upload it comes from
 //
 // Names that begin with a dot are work in progress and are never media.
 package media

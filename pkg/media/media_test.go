@@ -111,8 +111,9 @@ func TestStampTellsContentsApart(t *testing.T) {
 func TestMarks(t *testing.T) {
 	d := newDir(t)
 	first, second := vault.NewVideoID(), vault.NewVideoID()
+	from := vault.NewUploadID()
 	for _, id := range []vault.VideoID{second, first, second} {
-		if err := d.Mark(t.Context(), id); err != nil {
+		if err := d.Mark(t.Context(), id, from); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,6 +122,9 @@ func TestMarks(t *testing.T) {
 	}
 	if got, err := d.Marked(t.Context()); err != nil || len(got) != 2 || got[0] != first {
 		t.Errorf("marked %v, %v, want the oldest first", got, err)
+	}
+	if got, err := d.MarkedFrom(t.Context(), second); err != nil || got != from {
+		t.Errorf("marked from %q, %v", got, err)
 	}
 	for range 2 {
 		if err := d.Unmark(t.Context(), first); err != nil {

@@ -155,7 +155,7 @@ func (w *world) add(path, contentType string) vault.VideoID {
 	if err := os.WriteFile(filepath.Join(w.folder(id), "original.mp4"), data, 0o640); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.dir.Mark(w.t.Context(), id); err != nil {
+	if err := w.dir.Mark(w.t.Context(), id, vault.NewUploadID()); err != nil {
 		w.t.Fatal(err)
 	}
 	w.videos.v[id] = vault.Video{VideoID: id, ContentType: contentType, OriginalSize: int64(len(data)), Status: vault.Uploaded, UploadedAt: time.Now()}

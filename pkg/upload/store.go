@@ -25,7 +25,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -166,38 +165,6 @@ func (d *Dir) remove(u vault.Upload) error {
 // Open lists the uploads whose bytes have not become a video yet, among them ones without a record and ones that
 // finalize has begun with.
 func (d *Dir) Open(context.Context) ([]vault.UploadID, error) {
-	names, err := d.names()
-	if err != nil {
-		return nil, err
-	}
-	var ids []vault.UploadID
-	for _, name := range names {
-		if id, err := vault.ParseUploadID(name); err == nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
-}
-
-// ForVideo finds the upload that a video was made from. It reads every record, so it is for repairs only.
-func (d *Dir) ForVideo(ctx context.Context, id vault.VideoID) (vault.Upload, error) {
-	names, err := d.names()
-	if err != nil {
-		return vault.Upload{}, err
-	}
-	for _, name := range names {
-		uploadID, err := vault.ParseUploadID(strings.TrimSuffix(name, recordSuffix))
-		if err != nil || !strings.HasSuffix(name, recordSuffix) {
-			continue
-		}
-		if u, err := d.Get(ctx, uploadID); err == nil && u.VideoID == id {
-			return u, nil
-		}
-	}
-	return vault.Upload{}, errNotFound()
-}
-
-func (d *Dir) names() ([]string, error) {
 	f, err := os.Open(d.Path)
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
@@ -206,7 +173,13 @@ func (d *Dir) names() ([]string, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
 	}
-	return names, nil
+	var ids []vault.UploadID
+	for _, name := range names {
+		if id, err := vault.ParseUploadID(name); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // Discard removes an upload whose lock the caller holds if it has expired, or if its bytes have no record and were last
@@ -227,22 +200,6 @@ func (d *Dir) Discard(ctx context.Context, id vault.UploadID) (bool, error) {
 		return false, err
 	}
 	return true, durable.Remove(d.DataPath(id))
-}
-
-// DiscardTemp removes what crashes left of half-written records.
-func (d *Dir) DiscardTemp(context.Context) (removed int, err error) {
-	names, err := d.names()
-	if err != nil {
-		return 0, err
-	}
-	for _, name := range names {
-		path := filepath.Join(d.Path, name)
-		info, err := os.Stat(path)
-		if err == nil && durable.IsTemp(name) && d.Now().Sub(info.ModTime()) > time.Hour && os.Remove(path) == nil {
-			removed++
-		}
-	}
-	return removed, nil
 }
 
 func errNoSpace() *vault.Error {

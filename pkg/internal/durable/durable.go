@@ -3,7 +3,6 @@
 // What each call asks of the system, so that it can be checked against a trace:
 //
 //	WriteFile  open(temp, O_EXCL) write fsync close rename(temp, path) fsync(dir)
-//	Create     open(path, O_CREAT) close fsync(dir)
 //	Mkdir      mkdir fsync(parent), for each level that was missing
 //	Rename     rename fsync(new dir) fsync(old dir, if another)
 //	Remove     unlink fsync(dir)
@@ -19,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Modes of everything kept: patients' data is nobody else's to read.
@@ -31,6 +31,25 @@ const tempPrefix = ".tmp-"
 
 // IsTemp reports whether name is that of a temporary file of this package.
 func IsTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+
+// RemoveTemp removes the temporary files in dir that were last written before a time, and returns how many there were.
+// They are litter, not harm: it is no error that there is no dir.
+func RemoveTemp(dir string, before time.Time) (removed int, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	for _, e := range entries {
+		if !IsTemp(e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) && os.Remove(filepath.Join(dir, e.Name())) == nil {
+			removed++
+		}
+	}
+	return removed, nil
+}
 
 // WriteFile replaces the content of path with data.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
@@ -59,18 +78,6 @@ func writeSynced(f *os.File, data []byte, mode fs.FileMode) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-// Create makes sure that a file is at path, empty if it was not there. It is no error that it was.
-func Create(path string, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
 }
 
 // Mkdir makes sure that the directory path is there, with its parents.

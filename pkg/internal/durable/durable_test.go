@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"pulsevault/pkg/internal/durable"
 )
@@ -48,25 +49,37 @@ func TestFailedWriteLeavesTheOldContentAndNothingElse(t *testing.T) {
 
 func TestRepeatsAreHarmless(t *testing.T) {
 	dir := t.TempDir()
-	deep, mark := filepath.Join(dir, "a", "b", "c"), filepath.Join(dir, "mark")
-	if err := os.WriteFile(mark, []byte("kept"), 0o600); err != nil {
+	deep, file := filepath.Join(dir, "a", "b", "c"), filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		if err := errors.Join(durable.Mkdir(deep, 0o750), durable.Create(mark, 0o640), durable.Create(mark+"2", 0o640)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, _ := os.ReadFile(mark); string(got) != "kept" {
-		t.Errorf("Create emptied a file: %q", got)
-	}
-	for range 2 {
-		if err := durable.Remove(mark); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := durable.Mkdir(mark+"2", 0o750); err == nil {
+	if err := durable.Mkdir(file, 0o750); err == nil {
 		t.Error("Mkdir is content with a file")
+	}
+	for range 2 {
+		if err := errors.Join(durable.Mkdir(deep, 0o750), durable.Remove(file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRemoveTempLeavesTheRest(t *testing.T) {
+	dir := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for name, written := range map[string]time.Time{".tmp-old": old, ".tmp-new": time.Now(), "old": old} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, written, written)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := durable.RemoveTemp(dir, time.Now().Add(-time.Minute)); n != 1 || err != nil {
+		t.Errorf("removed %d, %v", n, err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+		t.Errorf("left: %v", entries)
+	}
+	if n, err := durable.RemoveTemp(filepath.Join(dir, "none"), time.Now()); n != 0 || err != nil {
+		t.Errorf("no directory: %d, %v", n, err)
 	}
 }
 
