@@ -23,7 +23,15 @@ func TestStartTellsWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	bare := t.TempDir() // an ffmpeg that encodes nothing of use
+	for _, name := range []string{"ffmpeg", "ffprobe"} {
+		if err := os.WriteFile(filepath.Join(bare, name), []byte("#!/bin/sh\necho ' V..... mpeg4  MPEG-4'\n"), 0o700); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+	}
 	for name, tc := range map[string]struct{ setting, says string }{
+		"no ffmpeg":          {"PATH=" + t.TempDir(), "install ffmpeg"},
+		"ffmpeg, no libx264": {"PATH=" + bare, "no libx264 encoder"},
 		"port in use":        {"PORT=" + port, "set PORT to a free port"},
 		"bad value":          {"TOKEN_EXPIRY_SECONDS=soon", `TOKEN_EXPIRY_SECONDS="soon"`},
 		"media root no dir":  {"MEDIA_ROOT=" + file, "MEDIA_ROOT"},
@@ -50,14 +58,18 @@ func TestSecondServerOnAFolderIsRefused(t *testing.T) {
 	start(t, "serve", root) // what a crash leaves does not stand in the way
 }
 
-// A worker finds the server's embedded Redis by the folder.
+// A worker finds the server's embedded Redis by the folder, also when the server was started again.
 func TestWorkerBesideAServer(t *testing.T) {
 	root := t.TempDir()
 	if code, out := run(t, root, nil, "worker"); code != 1 || !strings.Contains(out, "REDIS_HOST") && !strings.Contains(out, "serve") {
 		t.Errorf("a worker alone: exit status %d: %s", code, out)
 	}
-	c := client{t, start(t, "serve", root, "WORKER_CONCURRENCY=0").url}
+	first := start(t, "serve", root, "WORKER_CONCURRENCY=0")
+	c := client{t, first.url}
 	start(t, "worker", root)
+	c.await(c.send(shortClip(t)), "transcoded")
+	first.kill()
+	c.url = start(t, "serve", root, "WORKER_CONCURRENCY=0").url
 	c.await(c.send(shortClip(t)), "transcoded")
 }
 
@@ -105,6 +117,11 @@ func TestAuditVerifyFindsTampering(t *testing.T) {
 		},
 		"removed file": func(t *testing.T, log string) {
 			if err := os.Remove(log); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"removed log, heads and all": func(t *testing.T, log string) {
+			if err := os.RemoveAll(filepath.Dir(log)); err != nil {
 				t.Fatal(err)
 			}
 		},

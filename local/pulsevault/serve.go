@@ -43,8 +43,11 @@ func (serveCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
+	if err := a.CanWork(ctx); err != nil {
+		return err
+	}
 	welcome(c, listener.Addr(), redis)
-	return run(ctx, c, a, func(ctx context.Context) error { return a.Serve(ctx, listener) })
+	return run(ctx, a, func(ctx context.Context) error { return a.Serve(ctx, listener) })
 }
 
 type workerCommand struct{}
@@ -55,26 +58,30 @@ func (workerCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.WorkerConcurrency == 0 {
+	switch {
+	case c.WorkerConcurrency == 0:
 		return errors.New("WORKER_CONCURRENCY=0 leaves a worker nothing to do: set it to 1 or more")
+	case !c.TranscodeEnabled:
+		return errors.New("TRANSCODE_ENABLED=false leaves a worker nothing to do: set it to true")
 	}
 	a, err := app.New(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	return run(ctx, c, a, nil)
+	if err := a.CanWork(ctx); err != nil {
+		return err
+	}
+	return run(ctx, a, nil)
 }
 
 // run runs the loops of a process until ctx ends or one of them fails.
-func run(ctx context.Context, c app.Config, a *app.App, serve func(context.Context) error) error {
+func run(ctx context.Context, a *app.App, serve func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if serve != nil {
 		group.Go(func() error { return serve(ctx) })
 	}
-	if c.TranscodeEnabled && c.WorkerConcurrency > 0 {
-		group.Go(func() error { return a.RunWorker(ctx) })
-	}
+	group.Go(func() error { return a.RunWorker(ctx) })
 	group.Go(func() error {
 		a.RunSweeps(ctx)
 		return nil

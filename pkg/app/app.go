@@ -177,10 +177,22 @@ func (a *App) wireStream(context.Context) error {
 	return nil
 }
 
-// RunWorker works on queued tasks until ctx ends; then tasks that were running are back in the queue.
+// CanWork reports whether this process can do the work that its configuration asks for.
+func (a *App) CanWork(ctx context.Context) error {
+	if !a.config.works() {
+		return nil
+	}
+	if err := a.transcoder.Ready(ctx); err != nil {
+		return fmt.Errorf("a worker cannot transcode here; mend that, or set WORKER_CONCURRENCY=0 to serve without one: %w", err)
+	}
+	return nil
+}
+
+// RunWorker works on queued tasks until ctx ends; then tasks that were running are back in the queue. It returns at once
+// where no work is configured.
 func (a *App) RunWorker(ctx context.Context) error {
-	if err := haveFFmpeg(); err != nil {
-		return fmt.Errorf("a worker needs ffmpeg and ffprobe; install ffmpeg (make deps), or set WORKER_CONCURRENCY=0: %w", err)
+	if !a.config.works() {
+		return nil
 	}
 	worker := queue.Worker{Client: a.redis, Concurrency: a.config.WorkerConcurrency, Logger: a.Log}
 	return worker.Run(ctx, a.Perform)

@@ -75,6 +75,9 @@ type Config struct {
 	MetricsEnabled bool
 }
 
+// works reports whether tasks are worked on in this process.
+func (c Config) works() bool { return c.TranscodeEnabled && c.WorkerConcurrency > 0 }
+
 // defaultMediaRoot is used in every environment if it is there.
 const defaultMediaRoot = "/mnt/media"
 

@@ -2,11 +2,9 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -58,8 +56,8 @@ func (a *App) check(ctx context.Context) map[string]string {
 		"media": func(context.Context) error { return probeDirs(a.config.UploadDir, a.config.VideoDir, a.media.Pending) },
 		"audit": func(context.Context) error { return probeDirs(a.config.AuditDir) },
 	}
-	if a.config.TranscodeEnabled && a.config.WorkerConcurrency > 0 {
-		checks["ffmpeg"] = func(context.Context) error { return haveFFmpeg() }
+	if a.config.works() {
+		checks["ffmpeg"] = a.transcoder.Ready
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -87,17 +85,6 @@ func probeDirs(dirs ...string) error {
 		}
 	}
 	return nil
-}
-
-// haveFFmpeg reports whether the programs that transcode can be found.
-func haveFFmpeg() error {
-	var errs []error
-	for _, name := range []string{"ffmpeg", "ffprobe"} {
-		if _, err := exec.LookPath(name); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // sameFileSystem makes sure that a file can be moved from one directory to the other.

@@ -31,12 +31,17 @@ func (h Head) validate(c Category) error {
 	return nil
 }
 
+// HeadReader tells which head is kept for a category; false where none is.
+type HeadReader interface {
+	Load(ctx context.Context, category Category) (Head, bool, error)
+}
+
 // HeadStore keeps one head per category outside the log's directory, so that a cut tail shows even when the directory's
-// own copy was changed with it. Load answers false where none is kept. Save replaces what is kept, with a lower seq too:
+// own copy was changed with it. Save replaces what is kept, with a lower seq too:
 // that is what follows a gap once the log has noted it. A Log calls both in the background, under a timeout, and goes on
 // without them; any number of processes may call at once.
 type HeadStore interface {
-	Load(ctx context.Context, category Category) (Head, bool, error)
+	HeadReader
 	Save(ctx context.Context, category Category, head Head) error
 }
 

@@ -29,7 +29,7 @@ const lockPatience = 5 * time.Second
 // A crash alone is no finding. The end of a chain's last file that has no newline is a note, like the entries that tell
 // of torn lines moved aside, and like an empty last file; whether more than an unacknowledged line was lost there, the
 // kept heads tell. An audit.gap entry is a finding for ever.
-func Verify(ctx context.Context, dir string, heads HeadStore) (Report, error) {
+func Verify(ctx context.Context, dir string, heads HeadReader) (Report, error) {
 	v := &verifier{dir: dir, heads: heads, aside: map[string]bool{}}
 	for _, category := range Categories {
 		if err := v.chain(ctx, category); err != nil {
@@ -44,7 +44,7 @@ func Verify(ctx context.Context, dir string, heads HeadStore) (Report, error) {
 
 type verifier struct {
 	dir    string
-	heads  HeadStore
+	heads  HeadReader
 	report Report
 	aside  map[string]bool // the files in torn/ that entries tell of
 }

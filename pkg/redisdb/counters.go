@@ -17,9 +17,9 @@ type Counters struct {
 
 // Totals are what the counters stand at.
 type Totals struct {
-	UploadsCompleted int64 `json:"uploadsCompleted"`
-	TranscodeSuccess int64 `json:"transcodeSuccess"`
-	TranscodeFailed  int64 `json:"transcodeFailed"`
+	UploadsCompleted int64
+	TranscodeSuccess int64
+	TranscodeFailed  int64
 }
 
 // CountUpload counts an upload whose last byte has arrived.

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ import (
 // The files of an embedded Redis, in the folder it serves.
 const (
 	addressFile = ".redis.json"
-	totalsFile  = ".totals.json"
+	keptFile    = ".redis-kept.json"
 	lockName    = ".serve.lock"
 )
 
@@ -35,18 +34,18 @@ const (
 // EmbeddedConfig says where an embedded Redis belongs.
 type EmbeddedConfig struct {
 	Dir       string        // one embedded Redis serves it at a time; made if missing
-	SaveEvery time.Duration // how often the totals are saved if they moved; 0 means 2 s
+	SaveEvery time.Duration // how often what is kept is saved if it changed; 0 means 2 s
 	Logger    *slog.Logger
 }
 
-// Embedded is a Redis inside this process, for a single machine that has none. It keeps nothing but the three totals:
-// what else was in it comes back from the media.
+// Embedded is a Redis inside this process, for a single machine that has none. It keeps nothing but the three totals and
+// the heads of the audit chains: what else was in it comes back from the media.
 type Embedded struct {
 	cfg    EmbeddedConfig
 	lock   *flock.Flock
 	server *miniredis.Miniredis
 	opts   Options
-	saved  Totals
+	saved  map[string]string // by key, what keptFile holds
 	stop   chan struct{}
 	ticks  sync.WaitGroup
 }
@@ -96,9 +95,9 @@ func lockFolder(dir string) (*flock.Flock, error) {
 	}
 }
 
-// start restores the totals before the address is known to anybody, so that nobody counts from 0.
+// start restores what was kept before the address is known to anybody, so that nobody counts from 0.
 func (e *Embedded) start() error {
-	e.restoreTotals()
+	e.restore()
 	e.opts.Password = rand.Text()
 	e.server.RequireAuth(e.opts.Password)
 	if err := e.server.StartAddr("127.0.0.1:0"); err != nil {
@@ -120,12 +119,12 @@ func (e *Embedded) start() error {
 // Options say how to reach it.
 func (e *Embedded) Options() Options { return e.opts }
 
-// Close saves the totals and stops. The lock goes last, so that the next one finds the totals.
+// Close saves what is kept and stops. The lock goes last, so that the next one finds it.
 func (e *Embedded) Close() error {
 	close(e.stop)
 	e.ticks.Wait()
 	e.server.Close()
-	err := errors.Join(e.saveTotals(), durable.Remove(filepath.Join(e.cfg.Dir, addressFile)), e.lock.Unlock())
+	err := errors.Join(e.save(), durable.Remove(filepath.Join(e.cfg.Dir, addressFile)), e.lock.Unlock())
 	if err != nil {
 		return fmt.Errorf("redisdb: stop embedded Redis: %w", err)
 	}
@@ -159,66 +158,13 @@ func (e *Embedded) saveOften() {
 			return
 		case <-tick.C:
 		}
-		if err := e.saveTotals(); err != nil {
-			e.cfg.Logger.Warn("totals were not saved", "err", err)
+		if err := e.save(); err != nil {
+			e.cfg.Logger.Warn("totals and audit heads were not saved", "err", err)
 		}
 	}
 }
 
-func (e *Embedded) saveTotals() error {
-	now := Totals{
-		UploadsCompleted: e.total(UploadsCompletedKey),
-		TranscodeSuccess: e.total(TranscodeSuccessKey),
-		TranscodeFailed:  e.total(TranscodeFailedKey),
-	}
-	if now == e.saved {
-		return nil
-	}
-	data, err := json.Marshal(now)
-	if err != nil {
-		return err
-	}
-	if err := durable.WriteFile(filepath.Join(e.cfg.Dir, totalsFile), data, durable.FileMode); err != nil {
-		return err
-	}
-	e.saved = now
-	return nil
-}
-
-func (e *Embedded) total(key string) int64 {
-	s, err := e.server.Get(key)
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.ParseInt(s, 10, 64)
-	return n
-}
-
-// restoreTotals starts from 0 if the file is damaged: a total is no reason not to serve.
-func (e *Embedded) restoreTotals() {
-	data, err := os.ReadFile(filepath.Join(e.cfg.Dir, totalsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &e.saved)
-	}
-	if err != nil {
-		e.saved = Totals{}
-		e.cfg.Logger.Warn("totals start from 0: the saved ones cannot be read", "err", err)
-	}
-	for key, n := range map[string]int64{
-		UploadsCompletedKey: e.saved.UploadsCompleted,
-		TranscodeSuccessKey: e.saved.TranscodeSuccess,
-		TranscodeFailedKey:  e.saved.TranscodeFailed,
-	} {
-		if n > 0 {
-			_ = e.server.Set(key, strconv.FormatInt(n, 10)) // fails only on a key of another type
-		}
-	}
-}
-
-// FindEmbedded returns how to reach the embedded Redis that serves a folder.
+// FindEmbedded returns how to reach the embedded Redis that serves a folder, also after it was started again.
 func FindEmbedded(dir string) (Options, error) {
 	a, err := readAddress(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !isServed(dir) {
@@ -227,7 +173,7 @@ func FindEmbedded(dir string) (Options, error) {
 	if err != nil {
 		return Options{}, fmt.Errorf("redisdb: find embedded Redis of %s: %w", dir, err)
 	}
-	return Options{Addr: a.Addr, Password: a.Password}, nil
+	return Options{Addr: a.Addr, Password: a.Password, Dir: dir}, nil
 }
 
 func readAddress(dir string) (address, error) {

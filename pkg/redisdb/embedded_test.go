@@ -26,7 +26,7 @@ func TestEmbeddedIsFoundByOtherProcessesAndRefusesStrangers(t *testing.T) {
 	e := startEmbedded(t, dir)
 	defer func() { _ = e.Close() }()
 	o, err := redisdb.FindEmbedded(dir)
-	if err != nil || o != e.Options() {
+	if err != nil || o.Addr != e.Options().Addr || o.Password != e.Options().Password {
 		t.Fatalf("found %+v, %v; want %+v", o, err, e.Options())
 	}
 	if err := redistest.Client(t, o).Ping(t.Context()).Err(); err != nil {
@@ -82,6 +82,31 @@ func TestEmbeddedThatIsNotRunningIsNotFound(t *testing.T) {
 	}
 }
 
+// A client that has found it goes on when it was started again, elsewhere and with another password.
+func TestEmbeddedIsFoundAgain(t *testing.T) {
+	dir := t.TempDir()
+	e := startEmbedded(t, dir)
+	o, err := redisdb.FindEmbedded(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redistest.Client(t, o)
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Ping(t.Context()).Err(); err == nil {
+		t.Fatal("what was closed answers")
+	}
+	e = startEmbedded(t, dir)
+	defer func() { _ = e.Close() }()
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEmbeddedLetsKeysExpire(t *testing.T) {
 	e := startEmbedded(t, t.TempDir())
 	defer func() { _ = e.Close() }()
@@ -103,22 +128,28 @@ func TestEmbeddedLetsKeysExpire(t *testing.T) {
 	}
 }
 
-func TestEmbeddedKeepsTheTotals(t *testing.T) {
+func TestEmbeddedKeepsTotalsAndHeads(t *testing.T) {
 	dir := t.TempDir()
 	e := startEmbedded(t, dir)
 	counters := redisdb.Counters{Client: redistest.Client(t, e.Options()), Logger: redistest.Logger(t)}
 	counters.CountUpload(t.Context())
 	counters.CountUpload(t.Context())
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) { // saved without being closed
-		if data, err := os.ReadFile(filepath.Join(dir, ".totals.json")); err == nil && strings.Contains(string(data), `"uploadsCompleted":2`) {
+		if data, err := os.ReadFile(filepath.Join(dir, ".redis-kept.json")); err == nil && strings.Contains(string(data), `"metrics:uploads:completed":"2"`) {
 			break
 		} else if time.Now().After(end) {
 			t.Fatalf("totals are not saved: %s, %v", data, err)
 		}
 	}
 	counters.CountTranscode(t.Context(), true)
+	if err := (redisdb.Heads{Client: counters.Client}).SetHead(t.Context(), "access", []byte(`{"seq":7}`)); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if head, ok, err := redisdb.KeptHead(dir, "access"); string(head) != `{"seq":7}` || !ok || err != nil {
+		t.Errorf("kept while nobody serves: %s, %v, %v", head, ok, err)
 	}
 	e = startEmbedded(t, dir)
 	counters.Client = redistest.Client(t, e.Options())
@@ -127,10 +158,13 @@ func TestEmbeddedKeepsTheTotals(t *testing.T) {
 	if got, err := counters.Totals(t.Context()); err != nil || got != want {
 		t.Errorf("after a restart: %+v, %v; want %+v", got, err, want)
 	}
+	if head, ok, err := (redisdb.Heads{Client: counters.Client}).Head(t.Context(), "access"); string(head) != `{"seq":7}` || !ok || err != nil {
+		t.Errorf("head after a restart: %s, %v, %v", head, ok, err)
+	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, ".totals.json"), []byte("{torn"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, ".redis-kept.json"), []byte("{torn"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := startEmbedded(t, dir).Close(); err != nil {

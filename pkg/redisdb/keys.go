@@ -23,7 +23,10 @@ const (
 	TranscodeFailedKey  = "metrics:transcode:failed"
 )
 
-const releaseChannelPrefix = "release:upload:"
+const (
+	releaseChannelPrefix = "release:upload:"
+	auditHeadPrefix      = "audit:head:"
+)
 
 // MetadataKey is where the public metadata of a video is cached.
 func MetadataKey(id vault.VideoID) string { return "cache:metadata:" + string(id) }
@@ -38,4 +41,4 @@ func ReleaseChannel(id string) string { return releaseChannelPrefix + id }
 func ProgressKey(id vault.VideoID) string { return "progress:" + string(id) }
 
 // AuditHeadKey holds the head of an audit chain.
-func AuditHeadKey(category string) string { return "audit:head:" + category }
+func AuditHeadKey(category string) string { return auditHeadPrefix + category }

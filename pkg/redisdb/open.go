@@ -2,6 +2,8 @@ package redisdb
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,6 +14,9 @@ type Options struct {
 	Addr     string // host:port
 	Password string
 	DB       int
+	// Dir is the folder of an embedded Redis. It has another address and password each time it is started, so that every
+	// new connection looks them up there.
+	Dir string
 }
 
 const (
@@ -24,7 +29,7 @@ const (
 // not connect yet. Nothing is sent twice: a counter must not count double because an answer was late, and a connection
 // that broke while it lay idle is noticed before it is used.
 func Open(o Options) *redis.Client {
-	return redis.NewClient(&redis.Options{
+	opts := &redis.Options{
 		Addr:                  o.Addr,
 		Password:              o.Password,
 		DB:                    o.DB,
@@ -37,7 +42,22 @@ func Open(o Options) *redis.Client {
 		DialerRetries:         1,
 		PoolSize:              poolSize,
 		ContextTimeoutEnabled: true,
-	})
+	}
+	if o.Dir != "" {
+		opts.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			a, err := readAddress(o.Dir)
+			if err != nil {
+				return nil, fmt.Errorf("redisdb: no embedded Redis in %s: %w", o.Dir, err)
+			}
+			dialer := net.Dialer{Timeout: commandTimeout}
+			return dialer.DialContext(ctx, network, a.Addr)
+		}
+		opts.CredentialsProviderContext = func(context.Context) (username, password string, err error) {
+			a, err := readAddress(o.Dir)
+			return "", a.Password, err
+		}
+	}
+	return redis.NewClient(opts)
 }
 
 // aside bounds work that is done beside a request and must neither hold it up nor be cut off when the client goes.

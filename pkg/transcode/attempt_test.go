@@ -130,7 +130,8 @@ func (w *world) published(id vault.VideoID) string {
 // The master playlist is published and then the record cannot be written: nothing is encoded again.
 func TestWhatIsPublishedIsNotEncodedAgain(t *testing.T) {
 	w := newWorld(t)
-	id := w.add(short(t), "video/mp4")
+	// Its container does not tell how long it is.
+	id := w.add(clip(t, "live.webm", join(picture("320x240", "25", 7), []string{"-c:v", "libvpx", "-deadline", "realtime", "-live", "1"})...), "video/webm")
 	w.videos.refuse = func(v vault.Video) error {
 		if v.Status == vault.Transcoded {
 			return errors.New("the disk is away")
@@ -170,6 +171,9 @@ func TestTheRestIsDoneLater(t *testing.T) {
 	if v := w.get(id); v.Status != vault.Transcoded || !w.marked(id) {
 		t.Errorf("status %s, marker %v", v.Status, w.marked(id))
 	}
+	if err := os.Mkdir(filepath.Join(w.folder(id), ".work-1"), 0o750); err != nil { // what a crash may leave
+		t.Fatal(err)
+	}
 	w.told.refuse = nil
 	for range 2 {
 		if err := w.Transcode(t.Context(), id, false); err != nil {
@@ -188,6 +192,7 @@ func TestTheRestIsDoneLater(t *testing.T) {
 		t.Errorf("totals %v", w.told.counted)
 	}
 	w.wantResults(map[string]float64{"success": 1})
+	w.wantNothingLeft(id)
 }
 
 // A fake ffmpeg ends as ffmpeg does when it is not the file's fault.
@@ -195,6 +200,7 @@ func TestFailuresThatMayPass(t *testing.T) {
 	for name, script := range map[string]string{
 		"killed":               "kill -9 $$",
 		"disk full":            "echo 'av_interleaved_write_frame(): No space left on device' >&2; exit 1",
+		"no encoder":           "echo \"Unknown encoder 'libx264'\" >&2; exit 1",
 		"disk full, unworried": "echo 'failed to write: No space left on device' >&2; exit 0",
 	} {
 		t.Run(name, func(t *testing.T) {

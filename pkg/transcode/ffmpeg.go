@@ -46,7 +46,7 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.err }
 
-// fromOutside reports whether the run was ended by a signal or for want of disk space: another try may go well.
+// fromOutside reports whether the run was ended by a signal or for want of something that the machine lacked: another try may go well.
 func (f *failure) fromOutside() bool {
 	var exit *exec.ExitError
 	if f.stalled || !errors.As(f.err, &exit) || exit.ExitCode() < 0 {
@@ -55,7 +55,7 @@ func (f *failure) fromOutside() bool {
 	return f.shortage() != ""
 }
 
-// shortage says in words for people what the machine was short of, as far as ffmpeg tells.
+// shortage says in words for people what the machine lacked, as far as ffmpeg tells.
 func (f *failure) shortage() string {
 	for _, s := range []struct{ sign, means string }{
 		{"No space left on device", "the disk was full"},
@@ -64,6 +64,7 @@ func (f *failure) shortage() string {
 		{"Resource temporarily unavailable", "the server was too busy"},
 		{"Too many open files", "the server was too busy"},
 		{"Input/output error", "the disk could not be read or written"},
+		{"Unknown encoder", "the ffmpeg here lacks an encoder"},
 	} {
 		if strings.Contains(f.stderr, s.sign) {
 			return s.means

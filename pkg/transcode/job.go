@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,10 +80,11 @@ func (j *job) work(ctx context.Context) error {
 	if err != nil {
 		return explain(err, "the file is damaged, incomplete, or not the kind of video that it begins like")
 	}
-	names, err := published(j.hls)
+	names, seconds, err := published(j.hls)
 	if err != nil {
 		return err
 	}
+	source.Duration = cmp.Or(seconds, source.Duration)
 	if names == nil {
 		if names, err = j.encodeAll(ctx, &source); err != nil {
 			return err
@@ -91,25 +93,29 @@ func (j *job) work(ctx context.Context) error {
 	return j.finish(ctx, source, names)
 }
 
-// prepareFolder makes the work folder, and removes those of attempts before. That of a later attempt stays: we may have
-// been overtaken.
+// prepareFolder makes the work folder, and removes those of attempts before.
 func (j *job) prepareFolder() error {
-	home := filepath.Dir(j.folder)
+	j.removeWork(filepath.Dir(j.folder), j.attempt-1)
+	return os.Mkdir(j.folder, durable.DirMode)
+}
+
+// removeWork removes the work folders of attempts up to one. Those of later attempts stay: we may have been overtaken.
+func (t *Transcoder) removeWork(home string, upTo int) {
 	entries, err := os.ReadDir(home)
 	if err != nil {
-		return fmt.Errorf("look for old work folders: %w", err)
+		t.Log.Warn("old work folders not removed", "error", err)
+		return
 	}
 	for _, e := range entries {
 		number, found := strings.CutPrefix(e.Name(), ".work-")
-		if n, err := strconv.Atoi(number); !found || err != nil || n >= j.attempt {
+		if n, err := strconv.Atoi(number); !found || err != nil || n > upTo {
 			continue
 		}
 		// Its ffmpeg may still be writing there; then its own worker removes the rest.
 		if err := os.RemoveAll(filepath.Join(home, e.Name())); err != nil {
-			j.log.Warn("old work folder not removed", "folder", e.Name(), "error", err)
+			t.Log.Warn("old work folder not removed", "folder", e.Name(), "error", err)
 		}
 	}
-	return os.Mkdir(j.folder, durable.DirMode)
 }
 
 // encodeAll makes every rendition in the work folder and returns their names, highest first.

@@ -173,21 +173,32 @@ func eachFile(dir string, do func(name string) error) error {
 	return nil
 }
 
-// published returns the renditions, highest first, that the master playlist in hls leads to; none if there is no master.
-func published(hls string) (names []string, err error) {
+// published returns the renditions, highest first, that the master playlist in hls leads to, and their duration in
+// seconds; none if there is no master.
+func published(hls string) (names []string, seconds float64, err error) {
 	data, err := os.ReadFile(filepath.Join(hls, media.MasterPlaylist))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var master playlist.Multivariant
 	if err := master.Unmarshal(data); err != nil {
-		return nil, fmt.Errorf("read master playlist: %w", err)
+		return nil, 0, fmt.Errorf("read master playlist: %w", err)
 	}
 	for i := len(master.Variants) - 1; i >= 0; i-- {
 		names = append(names, strings.TrimSuffix(master.Variants[i].URI, ".m3u8"))
 	}
-	return names, nil
+	if data, err = os.ReadFile(filepath.Join(hls, master.Variants[0].URI)); err != nil {
+		return nil, 0, err
+	}
+	var first playlist.Media
+	if err := first.Unmarshal(data); err != nil {
+		return nil, 0, fmt.Errorf("read playlist of %s: %w", names[len(names)-1], err)
+	}
+	for _, s := range first.Segments {
+		seconds += s.Duration.Seconds()
+	}
+	return names, seconds, nil
 }

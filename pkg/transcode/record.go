@@ -37,9 +37,6 @@ func (j *job) finish(ctx context.Context, s Source, names []string) error {
 		return err
 	}
 	failpoint.Hit("transcode/meta")
-	if err := os.RemoveAll(j.folder); err != nil {
-		j.log.WarnContext(ctx, "work folder not removed", "error", err)
-	}
 	j.Progress.SetProgress(ctx, j.video.VideoID, 1)
 	j.Metrics.succeeded(time.Since(j.began))
 	j.Counter.CountTranscode(ctx, true)
@@ -52,11 +49,16 @@ func (j *job) finish(ctx context.Context, s Source, names []string) error {
 
 // conclude records the end of a video's transcode in the audit log, and that it wants no more work.
 func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
+	original, err := t.Store.Path(media.OriginalKey(v.VideoID))
+	if err != nil {
+		return err
+	}
+	t.removeWork(filepath.Dir(original), v.Attempt)
 	action, details := "video.transcoded", map[string]any{"attempt": v.Attempt, "renditions": v.Renditions, "duration": v.Duration}
 	if v.Status == vault.TranscodeFailed {
 		action, details = "video.transcode_failed", map[string]any{"attempt": v.Attempt, "reason": v.TranscodeError}
 	}
-	err := t.Audit.Append(ctx, audit.Transcode, audit.Event{
+	err = t.Audit.Append(ctx, audit.Transcode, audit.Event{
 		ID:     uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "pulsevault:%s:%s:%d", action, v.VideoID, v.Attempt)).String(),
 		Action: action, VideoID: string(v.VideoID), Details: details,
 	})

@@ -66,6 +66,8 @@ type Transcoder struct {
 	FFmpegThreads int // of one ffmpeg; 0 lets it choose
 	Metrics       *Metrics
 	Log           *slog.Logger
+
+	tools tools
 }
 
 // recordTimeout bounds what is still written when the context of the work has ended.
