@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	blockSize = 512 << 10 // one write to the disk, where a piece is that long
+	blockSize = 768 << 10 // one write to the disk, where a piece is that long
 	blocks    = 4         // on their way between the client and the disk, per upload
 	alignment = 4096      // of writes that bypass the page cache: a multiple of every disk's own
 	writeback = 8 << 20   // bytes after which the system is told to begin writing out its page cache
@@ -61,15 +61,14 @@ func (f *dataFile) WriteAt(b []byte, offset int64) (n int, err error) {
 }
 
 // readBlocks reads src to its end into blocks. The first one ends where a block of the file does, so that the next ones
-// are whole. It stops early when the writer, which says so through done, has stopped.
-func readBlocks(src io.Reader, start, rest int64, full chan<- []byte, empty <-chan []byte, done chan error) error {
+// are whole. It stops early when whoever takes them has failed.
+func readBlocks(src io.Reader, start, rest int64, full chan<- []byte, empty <-chan []byte, failed <-chan struct{}) error {
 	want := blockSize - start%blockSize
 	for {
 		var b []byte
 		select {
 		case b = <-empty:
-		case err := <-done:
-			done <- err
+		case <-failed:
 			return nil
 		}
 		if b == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
@@ -31,16 +32,16 @@ func (d *Dir) writePiece(ctx context.Context, u *vault.Upload, src io.Reader) (i
 	return n, nil
 }
 
-// piece is one piece on its way in. One goroutine reads from the client, one hashes and writes, and one at a time makes a
-// checkpoint durable, so that the client, the processor and the disk all work at once.
+// piece is one piece on its way in. One goroutine reads from the client, the next writes, the third hashes what is
+// written, and one at a time makes a checkpoint durable, so that the client, the processor and the disk all work at once.
 type piece struct {
-	dir     *Dir
-	file    *dataFile
-	hash    hash.Hash
-	start   int64        // offset at which the piece begins
-	written int64        // bytes of it that are written and hashed
-	upload  vault.Upload // the record, as far as it is on disk
-	lost    bool         // nobody knows what is on disk: a sync failed, and a later one would not say
+	dir    *Dir
+	file   *dataFile
+	hash   hash.Hash
+	start  int64        // offset at which the piece begins
+	taken  int64        // bytes of it that are written and hashed
+	upload vault.Upload // the record, as far as it is on disk
+	lost   bool         // nobody knows what is on disk: a sync failed, and a later one would not say
 }
 
 func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
@@ -51,19 +52,32 @@ func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
 	if p.hash, err = restoreHash(p.upload); err != nil {
 		return 0, err
 	}
-	full, empty := make(chan []byte, blocks), make(chan []byte, blocks)
+	// The blocks go round. Each channel has room for all of them, so nobody ever waits to pass one on.
+	empty, full, written := make(chan []byte, blocks), make(chan []byte, blocks), make(chan []byte, blocks)
 	for range blocks {
 		empty <- nil
 	}
-	done := make(chan error, 1)
-	go func() { done <- p.drain(ctx, full, empty) }()
-	readErr := readBlocks(src, p.start, p.upload.Size-p.start, full, empty, done)
+	failed := make(chan struct{}, 2)
+	var writeErr, digestErr error
+	var stages sync.WaitGroup
+	stages.Go(func() {
+		if writeErr = p.write(full, written); writeErr != nil {
+			failed <- struct{}{}
+		}
+	})
+	stages.Go(func() {
+		if digestErr = p.digest(ctx, written, empty); digestErr != nil {
+			failed <- struct{}{}
+		}
+	})
+	readErr := readBlocks(src, p.start, p.upload.Size-p.start, full, empty, failed)
 	close(full)
+	stages.Wait()
 	// After a write that failed, such as on a full disk, what was written before it still counts.
-	if err := errors.Join(<-done, p.acknowledge(ctx)); err != nil {
+	if err := errors.Join(writeErr, digestErr, p.acknowledge(ctx)); err != nil {
 		return 0, noSpace(err)
 	}
-	return p.written, readErr
+	return p.taken, readErr
 }
 
 // cutTail removes what lies beyond the record's offset: the end of a piece that was never acknowledged.
@@ -81,17 +95,33 @@ func (p *piece) cutTail() error {
 	return p.file.Truncate(p.start)
 }
 
-// drain writes and hashes what comes through full, and lets checkpoints be made beside it.
-func (p *piece) drain(ctx context.Context, full <-chan []byte, empty chan<- []byte) error {
+// write writes the blocks of full and passes on what is written. After an error that is what came before it.
+func (p *piece) write(full <-chan []byte, written chan<- []byte) error {
+	defer close(written)
+	offset := p.start
+	for b := range full {
+		n, err := p.file.WriteAt(b, offset)
+		if n > 0 {
+			written <- b[:n]
+		}
+		if err != nil {
+			return fmt.Errorf("write to upload: %w", err)
+		}
+		offset += int64(n)
+	}
+	return nil
+}
+
+// digest hashes what is written, gives the blocks back, and lets checkpoints be made beside it.
+func (p *piece) digest(ctx context.Context, written <-chan []byte, empty chan<- []byte) error {
 	checkpoints := make(chan error, 1)
 	checkpoints <- nil // none is under way
 	last := int64(0)
-	for b := range full {
-		if err := p.write(b); err != nil {
-			return errors.Join(err, <-checkpoints)
-		}
+	for b := range written {
+		p.hash.Write(b) // never fails
+		p.taken += int64(len(b))
 		empty <- b
-		if p.written-last < checkpoint {
+		if p.taken-last < checkpoint {
 			continue
 		}
 		select {
@@ -99,7 +129,7 @@ func (p *piece) drain(ctx context.Context, full <-chan []byte, empty chan<- []by
 			if err != nil {
 				return err
 			}
-			last = p.written
+			last = p.taken
 			next, err := p.state()
 			if err != nil {
 				return err
@@ -111,40 +141,14 @@ func (p *piece) drain(ctx context.Context, full <-chan []byte, empty chan<- []by
 	return <-checkpoints
 }
 
-// write writes and hashes a block, both at once.
-func (p *piece) write(b []byte) error {
-	before, err := marshalHash(p.hash)
-	if err != nil {
-		return err
-	}
-	hashed := make(chan struct{})
-	go func() {
-		defer close(hashed)
-		p.hash.Write(b) // never fails
-	}()
-	n, err := p.file.WriteAt(b, p.start+p.written)
-	<-hashed
-	if err == nil {
-		p.written += int64(n)
-		return nil
-	}
-	if restoreErr := unmarshalHash(p.hash, before); restoreErr != nil {
-		p.lost = true
-		return errors.Join(err, restoreErr)
-	}
-	p.hash.Write(b[:n])
-	p.written += int64(n)
-	return fmt.Errorf("write to upload: %w", err)
-}
-
-// state is the record as it will be when everything written so far is on disk.
+// state is the record as it will be when everything taken so far is on disk.
 func (p *piece) state() (vault.Upload, error) {
 	state, err := marshalHash(p.hash)
 	if err != nil {
 		return vault.Upload{}, err
 	}
 	u := p.upload
-	u.Offset, u.HashState, u.ExpiresAt = p.start+p.written, state, p.dir.Now().UTC().Add(p.dir.Expiry)
+	u.Offset, u.HashState, u.ExpiresAt = p.start+p.taken, state, p.dir.Now().UTC().Add(p.dir.Expiry)
 	return u, nil
 }
 
@@ -164,7 +168,7 @@ func (p *piece) commit(ctx context.Context, next vault.Upload) error {
 
 // acknowledge commits the end of the piece.
 func (p *piece) acknowledge(ctx context.Context) error {
-	if p.written == 0 || p.lost {
+	if p.taken == 0 || p.lost {
 		return nil
 	}
 	failpoint.Hit("upload/written")
