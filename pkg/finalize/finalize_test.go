@@ -220,13 +220,15 @@ func TestSameAnswerHoweverOften(t *testing.T) {
 	w := newWorld(t)
 	id := w.upload(mp4(), 0)
 	body := fmt.Sprintf(`{"uploadId":%q,"filename":"a.mp4"}`, id)
-	answers := make([]string, 13)
+	answers := make([]string, 14)
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() { _, answers[i] = w.post(body) })
 	}
 	wg.Wait()
 	_, answers[12] = w.post(fmt.Sprintf(`{"uploadId":%q,"filename":"other.mp4"}`, id))
+	w.uploads.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
+	_, answers[13] = w.post(body)
 	for _, a := range answers {
 		if a != answers[0] || !strings.Contains(a, `"videoId"`) {
 			t.Errorf("answers differ: %s and %s", a, answers[0])
