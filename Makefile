@@ -3,6 +3,7 @@
 GO      ?= go
 RACE    ?= -race
 BASE_URL ?= http://127.0.0.1:3000
+MEDIA   ?= events/media
 
 # go.mod says which Go is wanted; some distributions keep theirs from fetching it.
 GOTOOLCHAIN ?= auto
@@ -53,6 +54,20 @@ bin/functions/%/bootstrap: FORCE
 .PHONY: run
 run: deps build ## install what is missing, build, and serve on http://localhost:3000 with the embedded Redis
 	@exec bin/pulsevault serve
+
+.PHONY: functions-up
+functions-up: deps build ## host the compiled functions as AWS does, on http://localhost:3000 with the embedded Redis
+	@exec bin/pulsevault emulate
+
+.PHONY: invoke
+invoke: build ## run one function once: make invoke FN=sign EVENT=events/sign.json (MEDIA= works on MEDIA_ROOT)
+	@bin/pulsevault invoke $(FN) $(EVENT) $(if $(MEDIA),--media=$(MEDIA))
+
+# What `sam build` calls for each function of template.yaml. The processor is the template's parameter Architecture.
+SAM_GOARCH ?= arm64
+build-%Function:
+	@name=$$(echo $* | tr '[:upper:]' '[:lower:]'); GOOS=linux GOARCH=$(SAM_GOARCH) \
+		$(GOBUILD) -tags lambda.norpc -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$name
 
 .PHONY: test
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)

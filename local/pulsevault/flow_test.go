@@ -19,10 +19,11 @@ import (
 	"pulsevault/pkg/redisdb/redistest"
 )
 
+// hosts are the commands that answer HTTP: the same scenarios hold for each.
+var hosts = []string{"serve", "emulate"}
+
 // The whole way, for the kinds of video that phones and clinics bring.
 func TestFromUploadToPlayback(t *testing.T) {
-	root := t.TempDir()
-	server := start(t, "serve", root)
 	sound := []string{"-f", "lavfi", "-i", "sine=frequency=440:duration=8", "-c:a", "aac", "-shortest"}
 	picture := func(size string, rate, seconds int) []string {
 		return []string{"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", size, rate, seconds)}
@@ -46,16 +47,22 @@ func TestFromUploadToPlayback(t *testing.T) {
 		"vp8 webm":   {clip(t, "vp8.webm", join(picture("640x480", 25, 3), []string{"-f", "lavfi", "-i", "sine=duration=3", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"})...), "640x480"},
 		"three tiny": {shortClip(t), "320x240"},
 	}
-	t.Run("clips", func(t *testing.T) {
-		for name, tc := range clips {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				wantWholeWay(client{t, server.url}, tc.path, tc.top)
+	for _, host := range hosts {
+		t.Run(host, func(t *testing.T) {
+			root := t.TempDir()
+			server := start(t, host, root)
+			t.Run("clips", func(t *testing.T) {
+				for name, tc := range clips {
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						wantWholeWay(client{t, server.url}, tc.path, tc.top)
+					})
+				}
 			})
-		}
-	})
-	server.stop()
-	verifyAudit(t, root)
+			server.stop()
+			verifyAudit(t, root)
+		})
+	}
 }
 
 // wantWholeWay sends a clip and plays it. top is the RESOLUTION of the best variant.
@@ -93,8 +100,15 @@ func rotated(t *testing.T, path string) string {
 
 // What is no video ends with a reason, and leaves nothing half-made.
 func TestNoVideoEndsWithAReason(t *testing.T) {
+	for _, host := range hosts {
+		t.Run(host, func(t *testing.T) { wantReasons(t, host) })
+	}
+}
+
+func wantReasons(t *testing.T, host string) {
+	t.Helper()
 	root := t.TempDir()
-	c := client{t, start(t, "serve", root).url}
+	c := client{t, start(t, host, root).url}
 	whole, err := os.ReadFile(clip(t, "whole.mp4", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-c:v", "libx264", "-preset", "ultrafast"))
 	if err != nil {
 		t.Fatal(err)

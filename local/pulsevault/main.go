@@ -19,6 +19,8 @@ import (
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Serve the API and run transcode workers beside it. Settings come from the environment."`
 	Worker  workerCommand  `cmd:"" help:"Run transcode workers only."`
+	Emulate emulateCommand `cmd:"" help:"Host the compiled functions as AWS does: Lambda, API Gateway, queue and schedule."`
+	Invoke  invokeCommand  `cmd:"" help:"Invoke one function once with an event; the exit status is 1 if it fails."`
 	Audit   auditCommands  `cmd:"" help:"Look after the audit log."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -54,6 +54,9 @@ func start(t *testing.T, command, root string, settings ...string) *process {
 	t.Helper()
 	p := &process{t: t, exit: make(chan struct{})}
 	p.cmd = exec.Command(binary, command)
+	if command == "emulate" {
+		p.cmd.Args = append(p.cmd.Args, hosting(t)...)
+	}
 	p.cmd.Dir = t.TempDir() // where no .env is
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "MEDIA_ROOT=" + root, "PORT=0"}, settings...)
 	stdout, err := p.cmd.StdoutPipe()
@@ -83,7 +86,7 @@ func start(t *testing.T, command, root string, settings ...string) *process {
 		_ = p.cmd.Wait()
 		close(p.exit)
 	}()
-	if command == "serve" {
+	if command == "serve" || command == "emulate" {
 		p.url = p.awaitURL(lines)
 	}
 	return p

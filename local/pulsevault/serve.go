@@ -29,25 +29,35 @@ func (serveCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // closed already when it has served
-	redis := c.RedisAddr
-	if redis == "" {
-		embedded, err := startRedis(&c, log)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, embedded.Close()) }()
-		redis = "embedded, at " + c.RedisAddr
-	}
-	a, err := app.New(ctx, c, log)
+	a, redis, closeAll, err := open(ctx, c, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	if err := a.CanWork(ctx); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, closeAll()) }()
 	welcome(c, listener.Addr(), redis)
 	return run(ctx, a, func(ctx context.Context) error { return a.Serve(ctx, listener) })
+}
+
+// open wires an App that can do what c asks for, with an embedded Redis if c names none, and says which Redis it has.
+func open(ctx context.Context, c app.Config, log *slog.Logger) (a *app.App, redis string, closeAll func() error, err error) {
+	redis = c.RedisAddr
+	closeRedis := func() error { return nil }
+	if redis == "" {
+		embedded, err := startRedis(&c, log)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		closeRedis = embedded.Close
+		redis = "embedded, at " + c.RedisAddr
+	}
+	if a, err = app.New(ctx, c, log); err != nil {
+		return nil, "", nil, errors.Join(err, closeRedis())
+	}
+	closeAll = func() error { return errors.Join(a.Close(), closeRedis()) }
+	if err := a.CanWork(ctx); err != nil {
+		return nil, "", nil, errors.Join(err, closeAll())
+	}
+	return a, redis, closeAll, nil
 }
 
 type workerCommand struct{}

@@ -190,12 +190,15 @@ func (a *App) CanWork(ctx context.Context) error {
 
 // RunWorker works on queued tasks until ctx ends; then tasks that were running are back in the queue. It returns at once
 // where no work is configured.
-func (a *App) RunWorker(ctx context.Context) error {
+func (a *App) RunWorker(ctx context.Context) error { return a.RunTasks(ctx, a.Perform) }
+
+// RunTasks is RunWorker with somebody else to carry the tasks out.
+func (a *App) RunTasks(ctx context.Context, perform queue.Handler) error {
 	if !a.config.works() {
 		return nil
 	}
 	worker := queue.Worker{Client: a.redis, Concurrency: a.config.WorkerConcurrency, Logger: a.Log}
-	return worker.Run(ctx, a.Perform)
+	return worker.Run(ctx, perform)
 }
 
 // Perform carries out one task. final says that there will be no further attempt.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -22,11 +23,36 @@ func StartHTTP(functions ...string) {
 	lambda.Start(httpadapter.New(undeadlined(a.Handler(functions...))).ProxyWithContext)
 }
 
-// StartTasks carries out queued tasks inside the AWS Lambda runtime, with SQS events. It does not return.
-func StartTasks() { lambda.Start(mustFromEnv().PerformBatch) }
+// StartTasks carries out queued tasks inside the AWS Lambda runtime, with SQS events, and sweeps when a schedule calls. It
+// does not return.
+func StartTasks() { lambda.Start(mustFromEnv().HandleEvent) }
+
+// HandleEvent answers an SQS event or a scheduled one.
+func (a *App) HandleEvent(ctx context.Context, raw json.RawMessage) (any, error) {
+	var event struct {
+		events.SQSEvent
+		Source string `json:"source"` // of an EventBridge event
+	}
+	if err := json.Unmarshal(raw, &event); err != nil {
+		return nil, fmt.Errorf("the event is neither one of SQS nor one of EventBridge: %w", err)
+	}
+	if event.Source == "aws.events" {
+		a.Sweep(ctx)
+		return struct{}{}, nil
+	}
+	return a.PerformBatch(ctx, event.SQSEvent)
+}
+
+// giveBackTime is what a function keeps of its time to give back what it has not finished.
+const giveBackTime = 5 * time.Second
 
 // PerformBatch carries out the tasks of an SQS event and names those that must be tried again.
 func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.SQSEventResponse, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-giveBackTime))
+		defer cancel()
+	}
 	var response events.SQSEventResponse
 	for _, message := range event.Records {
 		var t vault.Task

@@ -54,6 +54,7 @@ func (a *App) Handler(functions ...string) http.Handler {
 		}
 	}
 	mux.Handle("/", web.Handler(web.NotFound))
+	mux.Handle("/media/videos/{id}", web.Handler(web.NotFound)) // or the mux would redirect to the pattern below it
 	if a.config.MetricsEnabled {
 		mux.Handle("/metrics", web.Methods{"GET": promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{
 			ErrorHandling: promhttp.ContinueOnError, Registry: a.Registry,

@@ -23,13 +23,18 @@ const (
 
 // Serve answers requests that come in through l until ctx ends, and then finishes those under way.
 func (a *App) Serve(ctx context.Context, l net.Listener) error {
+	return ServeHandler(ctx, l, a.Handler(Functions...), a.Log)
+}
+
+// ServeHandler has h answer what comes in through l until ctx ends, and then finishes the requests under way.
+func ServeHandler(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
 	requests, stopRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopRequests(nil)
 	server := &http.Server{
-		Handler:           a.Handler(Functions...),
+		Handler:           h,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return requests },
-		ErrorLog:    slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
@@ -38,7 +43,7 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	a.Log.InfoContext(ctx, "stopping: no new requests, those under way are finished")
+	log.InfoContext(ctx, "stopping: no new requests, those under way are finished")
 	return shutdown(ctx, server, stopRequests)
 }
 

@@ -128,7 +128,13 @@ func prepare(work string, renditions []encoded) error {
 	if err := os.WriteFile(filepath.Join(work, media.MasterPlaylist), data, durable.FileMode); err != nil {
 		return err
 	}
-	return eachFile(work, func(name string) error { return durable.SyncFile(filepath.Join(work, name)) })
+	return eachFile(work, func(name string) error {
+		path := filepath.Join(work, name)
+		if err := os.Chmod(path, durable.FileMode); err != nil { // ffmpeg lets everybody read
+			return err
+		}
+		return durable.SyncFile(path)
+	})
 }
 
 // publish moves the work folder's files into hls, the master playlist last: once that can be opened, everything that it

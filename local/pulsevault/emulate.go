@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"pulsevault/local/emulator"
+	"pulsevault/pkg/app"
+	"pulsevault/pkg/vault"
+)
+
+// functionFlags say which functions to host.
+type functionFlags struct {
+	Template  string `help:"The SAM template that describes the functions." default:"template.yaml" type:"existingfile"`
+	Functions string `help:"The folder of the compiled functions (make build)." default:"bin/functions" type:"existingdir"`
+}
+
+type emulateCommand struct {
+	functionFlags
+	Concurrency int           `help:"Processes of one function at a time." default:"10"`
+	Idle        time.Duration `help:"Stop a process that nobody has needed for this long." default:"5m"`
+}
+
+// Run hosts the functions until ctx ends.
+func (e emulateCommand) Run(ctx context.Context) (err error) {
+	c, log, err := configure()
+	if err != nil {
+		return err
+	}
+	template, err := emulator.ReadTemplate(e.Template)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // closed already when it has served
+	a, redis, closeAll, err := open(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	host := emulator.New(emulator.Config{
+		Template: template, Dir: e.Functions, Env: functionEnvironment(c), Concurrency: e.Concurrency, Idle: e.Idle,
+		Log: os.Stderr, Metrics: emulator.NewMetrics(a.Registry),
+	})
+	defer host.Close()
+	gateway, err := emulator.NewGateway(host, log)
+	if err != nil {
+		return err
+	}
+	welcome(c, listener.Addr(), redis)
+	return e.host(ctx, a, host, listener, withMetrics(c, a, gateway), template, log)
+}
+
+// host runs what calls the functions: the API, the queue and the schedules.
+func (e emulateCommand) host(ctx context.Context, a *app.App, host *emulator.Emulator, l net.Listener, h http.Handler, t emulator.Template, log *slog.Logger) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return app.ServeHandler(ctx, l, h, log) })
+	for _, f := range t.Functions {
+		if f.BatchSize > 0 {
+			group.Go(func() error { return a.RunTasks(ctx, deliver(host, f.Name)) })
+		}
+		if f.Every > 0 {
+			group.Go(func() error { return tick(ctx, host, f, log) })
+		}
+	}
+	return group.Wait()
+}
+
+// deliver has a function carry out tasks, one to an event: asynq hands them out one by one.
+func deliver(host *emulator.Emulator, function string) func(context.Context, vault.Task, bool) error {
+	return func(ctx context.Context, t vault.Task, _ bool) error {
+		body, err := json.Marshal(t)
+		if err != nil {
+			return err
+		}
+		return host.Deliver(ctx, function, emulator.Message{Body: string(body), Received: 1})[0]
+	}
+}
+
+// tick calls a function now and then as its schedule says.
+func tick(ctx context.Context, host *emulator.Emulator, f emulator.Function, log *slog.Logger) error {
+	ticker := time.NewTicker(f.Every)
+	defer ticker.Stop()
+	for {
+		if err := host.Tick(ctx, f.Name); err != nil && ctx.Err() == nil {
+			log.ErrorContext(ctx, "scheduled call failed", "function", f.Name, "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// withMetrics answers /metrics here: no API leads to it, and the functions come and go.
+func withMetrics(c app.Config, a *app.App, next http.Handler) http.Handler {
+	if !c.MetricsEnabled {
+		return next
+	}
+	metrics := promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" {
+			metrics.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// functionEnvironment is ours, with the folders as we have understood them: functions run in folders of their own.
+func functionEnvironment(c app.Config) []string {
+	return append(os.Environ(), "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
+}
