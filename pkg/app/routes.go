@@ -2,6 +2,8 @@ package app
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/cors"
@@ -21,37 +23,58 @@ const (
 // Functions lists every HTTP function.
 var Functions = []string{Upload, Finalize, Sign, Stream, Health}
 
-// routes maps the path patterns of each function to their methods.
-func (a *App) routes() map[string]map[string]http.Handler {
-	tus, s := a.uploads, a.streamer
-	return map[string]map[string]http.Handler{
-		Upload: {
-			"/uploads":             tus,
-			"/uploads/{$}":         tus,
-			"/uploads/{id}":        tus,
-			"/uploads/status/{id}": web.Methods{"GET": web.Handler(tus.Status), "HEAD": web.Handler(tus.Status)},
-		},
-		Finalize: {"/uploads/finalize": web.Methods{"POST": web.Handler(a.finalizer.ServeFinalize)}},
-		Sign:     {"/media/sign": web.Methods{"POST": web.Handler(s.ServeSign)}},
-		Stream: {
-			"/media/videos/{id}/{path...}": web.Methods{"GET": web.Handler(s.ServeMedia), "HEAD": web.Handler(s.ServeMedia)},
-		},
-		Health: {
-			"/{$}":     web.Methods{"GET": web.Handler(a.serveRoot), "HEAD": web.Handler(a.serveRoot)},
-			"/healthz": web.Methods{"GET": web.Handler(serveHealth), "HEAD": web.Handler(serveHealth)},
-			"/readyz":  web.Methods{"GET": web.Handler(a.serveReady), "HEAD": web.Handler(a.serveReady)},
-		},
+// Route is an address that a function answers to. HEAD goes with GET, and OPTIONS where tus or CORS asks for it.
+type Route struct {
+	Function string
+	Methods  []string
+	Path     string // as an AWS SAM template writes it: {one} segment, or {the+} rest
+}
+
+// Routes lists every address. Templates, proxies and documentation must have the same ones; a test compares.
+func Routes() []Route {
+	return []Route{
+		{Upload, []string{"POST"}, "/uploads"},
+		{Upload, []string{"HEAD", "PATCH", "DELETE"}, "/uploads/{id}"},
+		{Upload, []string{"GET"}, "/uploads/status/{id}"},
+		{Finalize, []string{"POST"}, "/uploads/finalize"},
+		{Sign, []string{"POST"}, "/media/sign"},
+		{Stream, []string{"GET"}, "/media/videos/{id}/{path+}"},
+		{Health, []string{"GET"}, "/"},
+		{Health, []string{"GET"}, "/healthz"},
+		{Health, []string{"GET"}, "/readyz"},
+	}
+}
+
+// handlers are what answers, by path. tusd looks at methods itself.
+func (a *App) handlers() map[string]http.Handler {
+	return map[string]http.Handler{
+		"/uploads":                   a.uploads,
+		"/uploads/{id}":              a.uploads,
+		"/uploads/status/{id}":       web.Handler(a.uploads.Status),
+		"/uploads/finalize":          web.Handler(a.finalizer.ServeFinalize),
+		"/media/sign":                web.Handler(a.streamer.ServeSign),
+		"/media/videos/{id}/{path+}": web.Handler(a.streamer.ServeMedia),
+		"/":                          web.Handler(a.serveRoot),
+		"/healthz":                   web.Handler(serveHealth),
+		"/readyz":                    web.Handler(a.serveReady),
 	}
 }
 
 // Handler answers for the functions named, as one host does.
 func (a *App) Handler(functions ...string) http.Handler {
 	mux := http.NewServeMux()
-	routes := a.routes()
-	for _, name := range functions {
-		for pattern, h := range routes[name] {
-			mux.Handle(pattern, h)
+	handlers := a.handlers()
+	for _, r := range Routes() {
+		if slices.Contains(functions, r.Function) {
+			h := handlers[r.Path]
+			if h != a.uploads {
+				h = allow(r.Methods, h)
+			}
+			mux.Handle(pattern(r.Path), h)
 		}
+	}
+	if slices.Contains(functions, Upload) {
+		mux.Handle("/uploads/{$}", a.uploads)
 	}
 	mux.Handle("/", web.Handler(web.NotFound))
 	mux.Handle("/media/videos/{id}", web.Handler(web.NotFound)) // or the mux would redirect to the pattern below it
@@ -61,6 +84,25 @@ func (a *App) Handler(functions ...string) http.Handler {
 		})})
 	}
 	return a.observer.Wrap(a.allowOrigins(mux))
+}
+
+// pattern is a route's path as http.ServeMux writes it.
+func pattern(path string) string {
+	if path == "/" {
+		return "/{$}"
+	}
+	return strings.ReplaceAll(path, "+}", "...}")
+}
+
+func allow(methods []string, h http.Handler) web.Methods {
+	allowed := web.Methods{}
+	for _, method := range methods {
+		allowed[method] = h
+		if method == "GET" {
+			allowed["HEAD"] = h
+		}
+	}
+	return allowed
 }
 
 // tusHeaders are the headers that a tus client in a browser sends and reads.
