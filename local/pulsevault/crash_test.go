@@ -18,42 +18,65 @@ var arrows = []string{
 	"stream/audited",
 }
 
-// The server is killed at each arrow and started again; the client goes on where it was. Nothing acknowledged is lost,
-// the video comes out whole and once, and the audit chain verifies.
+// The server, or a function, is killed at each arrow and started again; the client goes on where it was. Nothing
+// acknowledged is lost, the video comes out whole and once, and the audit chain verifies.
 func TestKilledAtEachArrow(t *testing.T) {
-	short := shortClip(t)
-	content, err := os.ReadFile(short)
+	content, err := os.ReadFile(shortClip(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, arrow := range arrows {
-		t.Run(strings.ReplaceAll(arrow, "/", " "), func(t *testing.T) {
-			t.Parallel()
-			root := t.TempDir()
-			first := start(t, "serve", root, "PULSEVAULT_FAILPOINT="+arrow)
-			s := &story{client: client{t, first.url}, content: content}
-			_ = s.goOn() // up to where the server dies
-			if !first.ended(30 * time.Second) {
-				t.Fatalf("the server never came to %s", arrow)
-			}
-			wantNoOrphans(t, root)
-			verifyAudit(t, root)
-
-			second := start(t, "serve", root)
-			s.url = second.url
-			if err := s.goOn(); err != nil {
-				t.Fatalf("after the restart: %v", err)
-			}
-			s.await(s.videoID, "transcoded")
-			s.wantOriginal(s.videoID, content)
-			s.wantPlays(s.videoID)
-			wantTidy(t, root)
-			second.stop()
-			verifyAudit(t, root)
-			wantOnce(t, root, "video.finalized")
-			wantOnce(t, root, "video.transcoded")
-		})
+	for _, host := range hosts {
+		for _, arrow := range arrows {
+			t.Run(host+" "+strings.ReplaceAll(arrow, "/", " "), func(t *testing.T) {
+				t.Parallel()
+				root := t.TempDir()
+				first := start(t, host, root, "PULSEVAULT_FAILPOINT="+arrow)
+				s := &story{client: client{t, first.url}, content: content}
+				_ = s.goOn() // up to where it dies
+				first.awaitDeath(arrow)
+				wantNoOrphans(t, root)
+				verifyAudit(t, root)
+				wantSurvival(t, s, host, root)
+			})
+		}
 	}
+}
+
+// awaitDeath waits until the server has died at an arrow, or one of the functions has; then all of them are stopped.
+func (p *process) awaitDeath(arrow string) {
+	p.t.Helper()
+	if p.cmd.Args[1] != "emulate" {
+		if !p.ended(30 * time.Second) {
+			p.t.Fatalf("the server never came to %s", arrow)
+		}
+		return
+	}
+	for range 600 {
+		if strings.Contains(p.said(), "Error Type: Runtime.ExitError") {
+			p.stop()
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	p.t.Fatalf("no function came to %s", arrow)
+}
+
+// wantSurvival starts a host again, goes on with a client's story, and checks everything at its end.
+func wantSurvival(t *testing.T, s *story, host, root string) {
+	t.Helper()
+	second := start(t, host, root)
+	s.url = second.url
+	if err := s.goOn(); err != nil {
+		t.Fatalf("after the restart: %v", err)
+	}
+	s.await(s.videoID, "transcoded")
+	s.wantOriginal(s.videoID, s.content)
+	s.wantPlays(s.videoID)
+	wantTidy(t, root)
+	second.stop()
+	verifyAudit(t, root)
+	wantOnce(t, root, "video.finalized")
+	wantOnce(t, root, "video.transcoded")
 }
 
 // The server is killed within finalize, and the client never comes back. The video comes out all the same, with its entry

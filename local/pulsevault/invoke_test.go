@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "record the answers to the events anew")
 
-// functions compiles the functions once and returns the folder that holds them, as `make build` leaves them.
+// functions compiles the functions once, with their failpoints, and returns the folder that holds them, as `make build` leaves them.
 var functions = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(filepath.Dir(binary), "functions")
 	mains, err := filepath.Glob("../../functions/*/main.go")
@@ -24,7 +24,7 @@ var functions = sync.OnceValues(func() (string, error) {
 	}
 	for _, main := range mains {
 		source := filepath.Dir(main)
-		build := exec.Command("go", "build", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
+		build := exec.Command("go", "build", "-buildvcs=false", "-tags", "lambda.norpc,failpoint", "-ldflags", "-s -w",
 			"-o", filepath.Join(dir, filepath.Base(source), "bootstrap"), "./"+source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {

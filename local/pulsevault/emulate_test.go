@@ -1,0 +1,93 @@
+package main_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"pulsevault/local/emulator"
+)
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
+	return b
+}
+
+// Uploads go through functions in pieces of 4 MiB; a larger piece is told so, and costs nothing.
+func TestFunctionsTakePiecesOfTheirSize(t *testing.T) {
+	root := t.TempDir()
+	c := client{t, start(t, "emulate", root).url}
+	content := randomBytes(9<<20 + 1)
+	location, err := c.create(len(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.do(413, "PATCH", location, bytes.NewReader(content), "Tus-Resumable", "1.0.0", "Content-Type", "application/offset+octet-stream", "Upload-Offset", "0")
+	var refusal struct{ Message string }
+	if err := json.Unmarshal(a.body, &refusal); err != nil || !strings.Contains(refusal.Message, "4194304 bytes (4 MiB)") {
+		t.Errorf("the refusal does not say which size to use: %s", a.body)
+	}
+	if _, err := c.resume(location, content, emulator.ChunkSize); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := os.ReadFile(filepath.Join(root, "uploads", filepath.Base(location)))
+	if err != nil || sha256.Sum256(stored) != sha256.Sum256(content) {
+		t.Errorf("%d bytes stored that are not the %d sent, %v", len(stored), len(content), err)
+	}
+}
+
+// Two processes of the upload function get the same piece at once: one writes it, the others are told that it is there.
+func TestFunctionsTakeTurnsAtAnUpload(t *testing.T) {
+	root := t.TempDir()
+	c := client{t, start(t, "emulate", root).url}
+	content := randomBytes(8 << 20)
+	location, err := c.create(len(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset := 0; offset < len(content); {
+		statuses := make([]int, 4)
+		var calls sync.WaitGroup
+		for i := range statuses {
+			calls.Go(func() {
+				piece := bytes.NewReader(content[offset : offset+2<<20])
+				a, err := c.try("PATCH", location, piece, "Tus-Resumable", "1.0.0", "Content-Type", "application/offset+octet-stream", "Upload-Offset", strconv.Itoa(offset))
+				if err != nil {
+					t.Error(err)
+				}
+				statuses[i] = a.status
+			})
+		}
+		calls.Wait()
+		// One that was asked to let go before it began has taken nothing, and says so.
+		if n := count(statuses, 204); n > 1 || slices.ContainsFunc(statuses, func(s int) bool { return !slices.Contains([]int{204, 400, 409, 423}, s) }) {
+			t.Fatalf("answers at %d: %v", offset, statuses)
+		}
+		a := c.do(200, "HEAD", location, nil, "Tus-Resumable", "1.0.0")
+		if offset, err = strconv.Atoi(a.header.Get("Upload-Offset")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored, err := os.ReadFile(filepath.Join(root, "uploads", filepath.Base(location)))
+	if err != nil || !bytes.Equal(stored, content) {
+		t.Errorf("%d bytes stored that are not the %d sent, %v", len(stored), len(content), err)
+	}
+}
+
+func count(all []int, n int) (times int) {
+	for _, x := range all {
+		if x == n {
+			times++
+		}
+	}
+	return times
+}
