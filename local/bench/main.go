@@ -38,6 +38,7 @@ var measurements = []struct {
 }{
 	{"upload", measureUpload}, // and finalize, which needs an upload
 	{"memory", measureMemory},
+	{"functions", measureFunctions},
 }
 
 func main() {
