@@ -12,7 +12,7 @@ import (
 
 // arrows are the places between two writes, in the order of writes of docs/design.md.
 var arrows = []string{
-	"upload/written", "upload/synced", "upload/recorded",
+	"upload/written", "upload/synced", "upload/recorded", "upload/completed", "upload/audited",
 	"finalize/recorded", "finalize/marked", "finalize/moved", "finalize/meta", "finalize/audited", "finalize/queued",
 	"transcode/claimed", "transcode/encoded", "transcode/segments", "transcode/master", "transcode/meta", "transcode/audited", "transcode/unmarked",
 	"stream/audited",
@@ -75,8 +75,9 @@ func wantSurvival(t *testing.T, s *story, host, root string) {
 	wantTidy(t, root)
 	second.stop()
 	verifyAudit(t, root)
-	wantOnce(t, root, "video.finalized")
-	wantOnce(t, root, "video.transcoded")
+	for _, action := range []string{"upload.completed", "video.finalized", "video.transcoded"} {
+		wantOnce(t, root, action)
+	}
 }
 
 // The server is killed within finalize, and the client never comes back. The video comes out all the same, with its entry

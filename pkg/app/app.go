@@ -142,6 +142,7 @@ func (a *App) wireVideos(context.Context) error {
 			_, err := a.queue.Enqueue(ctx, t)
 			return err
 		},
+		Announce: a.uploads.Announce,
 		Accepts: func(contentType string) bool {
 			_, ok := transcode.Demuxer(contentType)
 			return ok

@@ -72,6 +72,8 @@ type Finalizer struct {
 	Videos  Videos
 	Audit   Auditor
 	Enqueue func(ctx context.Context, t vault.Task) error
+	// Announce tells of a complete upload what a crash has kept from being told when its last piece came.
+	Announce func(ctx context.Context, u *vault.Upload, address, requestID string) error
 	// Accepts reports whether a sniffed media type is a video that can be transcoded.
 	Accepts func(contentType string) bool
 	// Transcode says whether videos are queued for transcoding (TRANSCODE_ENABLED). They are marked as wanting it anyway.
@@ -194,6 +196,10 @@ func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (va
 	u.Finalize = &vault.FinalizeRequest{
 		Filename: req.Filename, UserID: req.UserID, Metadata: req.Metadata,
 		ContentType: contentType, Checksum: sum, At: f.Now().UTC().Truncate(time.Microsecond),
+	}
+	if err := f.Announce(ctx, &u, req.Address, req.RequestID); err != nil {
+		u.Finalize = nil
+		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
 	}
 	if err := f.Uploads.Save(ctx, u); err != nil {
 		u.Finalize = nil

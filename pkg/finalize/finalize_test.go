@@ -96,6 +96,7 @@ func (w *world) finalizer() *finalize.Finalizer {
 	return &finalize.Finalizer{
 		Uploads: w.uploads, Locks: w.locks, Media: w.media, Videos: w.videos, Audit: w.log, Enqueue: w.tasks.enqueue,
 		Accepts:   func(contentType string) bool { return strings.HasPrefix(contentType, "video/") },
+		Announce:  func(context.Context, *vault.Upload, string, string) error { return nil },
 		Transcode: true, Now: time.Now, Metrics: finalize.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tus/tusd/v2/pkg/handler"
 	xslog "golang.org/x/exp/slog"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
 )
@@ -91,30 +93,54 @@ func NewHandler(c Config) (*Handler, error) {
 	return h, nil
 }
 
-// completed is the hook on an upload's last piece: its bytes and its record are on disk.
+// completed is the hook on an upload's last piece: its bytes and its record are on disk, and its lock is held. It does
+// not fail the request: the upload is there whatever the log says, and finalize insists on the entry.
 func (h *Handler) completed(e handler.HookEvent) (handler.HTTPResponse, error) {
-	h.Metrics.uploads.Inc()
-	h.Metrics.size.Observe(float64(e.Upload.Size))
-	h.Counter.CountUpload(e.Context)
-	h.Log.InfoContext(e.Context, "upload completed", "uploadId", e.Upload.ID, "size", e.Upload.Size)
-	h.record(e.Context, "upload.completed", e.Upload.ID, e.Upload.Size, e.Upload.Offset)
+	x := exchangeOf(e.Context)
+	u, err := h.Dir.Get(e.Context, vault.UploadID(e.Upload.ID))
+	if err == nil {
+		err = h.Announce(e.Context, &u, x.client, x.requestID)
+	}
+	if err == nil {
+		err = h.Dir.Save(e.Context, u)
+	}
+	if err != nil {
+		h.Log.ErrorContext(e.Context, "completed upload not announced; finalize will", "uploadId", e.Upload.ID, "error", err)
+	}
 	return handler.HTTPResponse{}, nil
 }
 
-func (h *Handler) terminated(ctx context.Context, u vault.Upload) {
-	h.record(ctx, "upload.terminated", string(u.UploadID), u.Size, u.Offset)
-}
-
-// record does not fail the request: the upload is on disk whatever the log says, and finalize, which makes a video of it,
-// does insist on its entry.
-func (h *Handler) record(ctx context.Context, action, id string, size, offset int64) {
-	x := exchangeOf(ctx)
+// Announce counts an upload that is complete, and tells the audit log, unless that was done before. The caller holds the
+// upload's lock and saves the record.
+func (h *Handler) Announce(ctx context.Context, u *vault.Upload, address, requestID string) error {
+	if u.Announced {
+		return nil
+	}
+	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:upload.completed:"+string(u.UploadID))).String()
 	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
-		Action: action, UploadID: id, Address: x.client, RequestID: x.requestID,
-		Details: map[string]any{"size": size, "offset": offset},
+		ID: id, Action: "upload.completed", UploadID: string(u.UploadID), Address: address, RequestID: requestID,
+		Details: map[string]any{"size": u.Size},
 	})
 	if err != nil {
-		h.Log.ErrorContext(ctx, "audit entry not written", "action", action, "uploadId", id, "error", err)
+		return err
+	}
+	failpoint.Hit("upload/audited")
+	u.Announced = true
+	h.Metrics.uploads.Inc()
+	h.Metrics.size.Observe(float64(u.Size))
+	h.Counter.CountUpload(ctx)
+	h.Log.InfoContext(ctx, "upload completed", "uploadId", u.UploadID, "size", u.Size)
+	return nil
+}
+
+func (h *Handler) terminated(ctx context.Context, u vault.Upload) {
+	x := exchangeOf(ctx)
+	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
+		Action: "upload.terminated", UploadID: string(u.UploadID), Address: x.client, RequestID: x.requestID,
+		Details: map[string]any{"size": u.Size, "offset": u.Offset},
+	})
+	if err != nil {
+		h.Log.ErrorContext(ctx, "audit entry not written", "action", "upload.terminated", "uploadId", u.UploadID, "error", err)
 	}
 }
 

@@ -180,5 +180,8 @@ func (p *piece) acknowledge(ctx context.Context) error {
 		return err
 	}
 	failpoint.Hit("upload/recorded")
+	if next.Complete() {
+		failpoint.Hit("upload/completed")
+	}
 	return nil
 }

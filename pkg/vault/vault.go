@@ -126,6 +126,7 @@ type Upload struct {
 	Metadata  map[string]string `json:"metadata,omitempty"` // as the client sent it with tus
 	CreatedAt time.Time         `json:"createdAt"`
 	ExpiresAt time.Time         `json:"expiresAt"`
+	Announced bool              `json:"announced,omitempty"` // that it is complete has been counted and is in the audit log
 	Finalize  *FinalizeRequest  `json:"finalize,omitempty"`  // the first one that was accepted
 	Finalized bool              `json:"finalized,omitempty"` // everything that Finalize asked for has been done
 }
