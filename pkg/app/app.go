@@ -18,6 +18,7 @@ import (
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/redisqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/stream"
 	"pulsevault/pkg/token"
@@ -42,7 +43,7 @@ type App struct {
 	uploadDir  *upload.Dir
 	videos     *metadata.Store
 	audit      *audit.Log
-	queue      *queue.Queue
+	queue      queue.Queue
 	counters   redisdb.Counters
 	uploads    *upload.Handler
 	finalizer  *finalize.Finalizer
@@ -120,7 +121,7 @@ func (a *App) openAudit(context.Context) (err error) {
 }
 
 func (a *App) openQueue(context.Context) error {
-	a.queue = queue.New(a.redis)
+	a.queue = redisqueue.New(a.redis)
 	a.counters = redisdb.Counters{Client: a.redis, Logger: a.Log}
 	a.Registry.MustRegister(queue.NewCollector(a.queue, a.Log), totals{a.counters, a.Log})
 	return nil
@@ -198,7 +199,7 @@ func (a *App) RunTasks(ctx context.Context, perform queue.Handler) error {
 	if !a.config.works() {
 		return nil
 	}
-	worker := queue.Worker{Client: a.redis, Concurrency: a.config.WorkerConcurrency, Logger: a.Log}
+	worker := redisqueue.Worker{Client: a.redis, Concurrency: a.config.WorkerConcurrency, Logger: a.Log}
 	return worker.Run(ctx, perform)
 }
 

@@ -1,46 +1,48 @@
-// Package queue carries tasks to workers: asynq on Redis.
+// Package queue says how tasks get to workers. Package redisqueue does it with asynq on Redis, package sqsqueue with
+// Amazon SQS; package queuetest holds the test of what both promise.
 //
-// A task is queued under its own id, so queueing it twice is harmless. Workers take from the queue transcode before they
-// take from pieces. A task that fails is tried again after growing delays; one that cannot succeed, or has failed too
-// often, goes into the archive: the dead letters.
+// A task is queued under its own id, so queueing it twice is harmless. A worker holds a lease on each task it works on and
+// renews it; when a worker dies, its tasks are taken over once their leases have run out. A task that fails is tried again
+// after growing delays; one that cannot succeed, or has failed too often, goes among the dead letters. So does one whose
+// workers died again and again, and one that nobody understands. A worker that stops in order gives its tasks back at
+// once, and that counts as nothing.
 //
-// A worker holds a lease of 30 s on each task it works on and renews it every 5 s. When a worker dies, its tasks are
-// taken over at the earliest 30 s after their leases have run out, because clocks differ, and workers look once when they
-// start and then every minute: so after one to two minutes, or when the next worker starts, if that is a minute or more
-// after the death. A takeover counts as a retry, so a video that kills its workers ends among the dead letters too; at
-// the last one no handler is told, and Enqueue answers Dead for it from then on. A worker that stops in order gives its
-// tasks back at once, and that counts as nothing.
+// The payload of a task is its JSON:
 //
-// Redis is not the truth about what wants work: after it was wiped, the sweep queues everything again.
+//	{"type":"transcode","videoId":"01890a5d-ac96-774b-bcce-b302099a8057"}
+//
+// No queue is the truth about what wants work: after one was lost, the sweep queues everything again.
 package queue
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
-
-	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"pulsevault/pkg/vault"
 )
+
+// Queue is the side of those who want work done. Any number of processes may use the same one at once.
+type Queue interface {
+	// Enqueue queues a task unless it is already there. When it returns without an error, the queue has the task.
+	Enqueue(ctx context.Context, t vault.Task) (Outcome, error)
+	// Stats returns how much there is, as far as this kind of queue can tell.
+	Stats(ctx context.Context) ([]Stats, error)
+}
+
+// Worker is the side of those who do the work.
+type Worker interface {
+	// Run takes tasks and has h do them until ctx ends; while the queue is away it waits. Then it takes no more, ends the
+	// contexts of the handlers with the cause ErrStopping, waits for them, and gives back what they did not finish.
+	Run(ctx context.Context, h Handler) error
+}
 
 // The queues, in the order in which workers take from them.
 const (
 	TranscodeQueue = "transcode"
 	PiecesQueue    = "pieces"
-)
-
-// Names lists the queues in the order in which workers take from them.
-func Names() []string { return []string{TranscodeQueue, PiecesQueue} }
-
-const (
-	maxRetry = 5
-	// taskTimeout ends a task that hangs. asynq's own default of 30 minutes would end a long transcode.
-	taskTimeout = 24 * time.Hour
-	callTimeout = 2 * time.Second
 )
 
 // Outcome says what became of a task that was to be queued.
@@ -52,56 +54,6 @@ const (
 	AlreadyQueued Outcome = "already_queued" // it waits, runs or will be tried again
 	Dead          Outcome = "dead"           // it is among the dead letters and stays there
 )
-
-// Queue is the side of those who want work done.
-type Queue struct {
-	client    *redis.Client
-	inspector *asynq.Inspector
-}
-
-// New returns the queues that live in a Redis.
-func New(client *redis.Client) *Queue {
-	return &Queue{client: client, inspector: asynq.NewInspectorFromRedisClient(client)}
-}
-
-// Enqueue queues a task unless it is already there.
-func (q *Queue) Enqueue(ctx context.Context, t vault.Task) (Outcome, error) {
-	if err := t.Validate(); err != nil {
-		return "", fmt.Errorf("queue: enqueue: %w", err)
-	}
-	payload, err := json.Marshal(t)
-	if err != nil {
-		return "", fmt.Errorf("queue: enqueue: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	for range 3 { // a task that was there may be gone when we look at it
-		// A client remembers which queues it has made known to Redis, and would not do it again after Redis was wiped:
-		// so a fresh one each time.
-		_, err := asynq.NewClientFromRedisClient(q.client).EnqueueContext(ctx, asynq.NewTask(string(t.Type), payload),
-			asynq.TaskID(t.ID()), asynq.Queue(queueOf(t)), asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout))
-		if err == nil {
-			return Queued, nil
-		}
-		if !errors.Is(err, asynq.ErrTaskIDConflict) {
-			return "", unavailable(fmt.Errorf("enqueue %s: %w", t.ID(), err))
-		}
-		info, err := q.State(ctx, t)
-		if err != nil {
-			return "", err
-		}
-		switch info.State {
-		case None:
-		case Archived:
-			return Dead, nil
-		default:
-			return AlreadyQueued, nil
-		}
-	}
-	return "", unavailable(fmt.Errorf("enqueue %s: it comes and goes", t.ID()))
-}
-
-func queueOf(vault.Task) string { return TranscodeQueue }
 
 // State is where a task stands.
 type State string
@@ -115,57 +67,41 @@ const (
 	Archived State = "archived"
 )
 
-// Info is what the queue knows about a task.
-type Info struct {
-	State     State
-	Retried   int // how often it has been tried again
-	MaxRetry  int
-	LastError string    // of the last try that failed
-	NextAt    time.Time // when it will be tried again, if its state is Retry
-	Orphaned  bool      // active, but its worker is gone; it will be taken over
-}
+const (
+	// MaxTries is how often a task is tried in all.
+	MaxTries   = 6
+	firstRetry = 5 * time.Second
+)
 
-// State returns where a task stands.
-func (q *Queue) State(ctx context.Context, t vault.Task) (Info, error) {
-	task, err := within(ctx, func() (*asynq.TaskInfo, error) { return q.inspector.GetTaskInfo(queueOf(t), t.ID()) })
-	switch {
-	case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
-		return Info{State: None}, nil
-	case err != nil:
-		return Info{}, unavailable(fmt.Errorf("look at %s: %w", t.ID(), err))
+// RetryDelay is how long a task waits that has failed and had been tried so often before: 5 s, 15 s, 45 s and so on, and a
+// little at random.
+func RetryDelay(tried int) time.Duration {
+	d := firstRetry
+	for range min(tried, MaxTries-1) {
+		d *= 3
 	}
-	return Info{
-		State:     State(task.State.String()),
-		Retried:   task.Retried,
-		MaxRetry:  task.MaxRetry,
-		LastError: task.LastErr,
-		NextAt:    task.NextProcessAt,
-		Orphaned:  task.IsOrphaned,
-	}, nil
+	return d + rand.N(d/5)
 }
 
-func unavailable(err error) error {
+// Encode returns the payload of a task that a worker can know what to do with.
+func Encode(t vault.Task) ([]byte, error) {
+	if err := t.Validate(); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
+	return json.Marshal(t)
+}
+
+// Decode returns the task of a payload. Whoever wrote it may not have been us.
+func Decode(payload []byte) (vault.Task, error) {
+	var t vault.Task
+	if err := json.Unmarshal(payload, &t); err != nil {
+		return t, fmt.Errorf("queue: %w", err)
+	}
+	return t, t.Validate()
+}
+
+// Unavailable is the error of a queue that cannot be reached.
+func Unavailable(err error) error {
 	return vault.Errorf(vault.Unavailable, "queue_unavailable", "work cannot be queued at the moment; try again").
 		Because(fmt.Errorf("queue: %w", err))
-}
-
-// within gives calls of the inspector, which take no context, the time that ctx leaves. One that takes longer ends by
-// the client's own timeouts.
-func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := call()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var zero T
-		return zero, ctx.Err()
-	}
 }

@@ -2,13 +2,14 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+// Unknown is a count, or a time, that a kind of queue cannot tell. It is not shown.
+const Unknown = -1
 
 // Stats say how much there is in a queue.
 type Stats struct {
@@ -21,38 +22,8 @@ type Stats struct {
 	Oldest time.Duration
 }
 
-// Stats returns how much there is in each queue, in the order of Names. A queue that was never used is empty.
-func (q *Queue) Stats(ctx context.Context) ([]Stats, error) {
-	return within(ctx, func() ([]Stats, error) {
-		used, err := q.inspector.Queues()
-		if err != nil {
-			return nil, unavailable(fmt.Errorf("list queues: %w", err))
-		}
-		var all []Stats
-		for _, name := range Names() {
-			if !slices.Contains(used, name) {
-				all = append(all, Stats{Queue: name})
-				continue
-			}
-			info, err := q.inspector.GetQueueInfo(name)
-			if err != nil {
-				return nil, unavailable(fmt.Errorf("count %s: %w", name, err))
-			}
-			all = append(all, Stats{
-				Queue:    name,
-				Pending:  info.Pending,
-				Active:   info.Active,
-				Retry:    info.Retry,
-				Archived: info.Archived,
-				Oldest:   max(info.Latency, 0),
-			})
-		}
-		return all, nil
-	})
-}
-
 type collector struct {
-	queue  *Queue
+	queue  Queue
 	log    *slog.Logger
 	tasks  *prometheus.Desc
 	oldest *prometheus.Desc
@@ -60,8 +31,8 @@ type collector struct {
 
 const scrapeTimeout = time.Second
 
-// NewCollector shows the queues to Prometheus. While Redis cannot be reached its series are missing; the scrape goes on.
-func NewCollector(q *Queue, log *slog.Logger) prometheus.Collector {
+// NewCollector shows a queue to Prometheus. While it cannot be reached its series are missing; the scrape goes on.
+func NewCollector(q Queue, log *slog.Logger) prometheus.Collector {
 	return &collector{
 		queue: q,
 		log:   log,
@@ -87,8 +58,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, s := range all {
 		for state, n := range map[State]int{Pending: s.Pending, Active: s.Active, Retry: s.Retry, Archived: s.Archived} {
-			ch <- prometheus.MustNewConstMetric(c.tasks, prometheus.GaugeValue, float64(n), s.Queue, string(state))
+			if n != Unknown {
+				ch <- prometheus.MustNewConstMetric(c.tasks, prometheus.GaugeValue, float64(n), s.Queue, string(state))
+			}
 		}
-		ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, s.Oldest.Seconds(), s.Queue)
+		if s.Oldest != Unknown {
+			ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, s.Oldest.Seconds(), s.Queue)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package queue_test
+package redisqueue_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/redisqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
 	"pulsevault/pkg/vault"
@@ -21,7 +22,7 @@ import (
 
 func newTask() vault.Task { return vault.Task{Type: vault.TranscodeVideo, VideoID: vault.NewVideoID()} }
 
-func enqueue(t *testing.T, q *queue.Queue, task vault.Task, want queue.Outcome) {
+func enqueue(t *testing.T, q *redisqueue.Queue, task vault.Task, want queue.Outcome) {
 	t.Helper()
 	if got, err := q.Enqueue(t.Context(), task); err != nil || got != want {
 		t.Fatalf("enqueue: %q, %v; want %q", got, err, want)
@@ -33,7 +34,7 @@ func start(t *testing.T, o redisdb.Options, h queue.Handler) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	w := queue.Worker{
+	w := redisqueue.Worker{
 		Client: redistest.Client(t, o), Concurrency: 2, Logger: redistest.Logger(t),
 		RetryDelay: func(int) time.Duration { return 0 },
 	}
@@ -58,7 +59,7 @@ func start(t *testing.T, o redisdb.Options, h queue.Handler) (stop func()) {
 	return stop
 }
 
-func state(t *testing.T, q *queue.Queue, task vault.Task) queue.Info {
+func state(t *testing.T, q *redisqueue.Queue, task vault.Task) redisqueue.Info {
 	t.Helper()
 	info, err := q.State(t.Context(), task)
 	if err != nil {
@@ -78,7 +79,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 
 func TestATaskIsQueuedOnceAndDoneOnce(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
-		q, task := queue.New(redistest.Client(t, o)), newTask()
+		q, task := redisqueue.New(redistest.Client(t, o)), newTask()
 		enqueue(t, q, task, queue.Queued)
 		enqueue(t, q, task, queue.AlreadyQueued)
 		var runs atomic.Int32
@@ -97,7 +98,7 @@ func TestATaskIsQueuedOnceAndDoneOnce(t *testing.T) {
 
 func TestAFailingTaskIsTriedAgainAndThenDead(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
-		q, task := queue.New(redistest.Client(t, o)), newTask()
+		q, task := redisqueue.New(redistest.Client(t, o)), newTask()
 		enqueue(t, q, task, queue.Queued)
 		var runs atomic.Int32
 		start(t, o, func(_ context.Context, _ vault.Task, final bool) error {
@@ -121,7 +122,7 @@ func TestAFailingTaskIsTriedAgainAndThenDead(t *testing.T) {
 func TestATaskThatCannotSucceedIsDeadAtOnce(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
 		client := redistest.Client(t, o)
-		q, hopeless, good := queue.New(client), newTask(), newTask()
+		q, hopeless, good := redisqueue.New(client), newTask(), newTask()
 		raw := asynq.NewClientFromRedisClient(client)
 		for id, payload := range map[string]string{"no json": "{", "no such type": `{"type":"x","videoId":"y"}`, "empty": ""} {
 			if _, err := raw.Enqueue(asynq.NewTask("transcode", []byte(payload)), asynq.TaskID(id), asynq.Queue(queue.TranscodeQueue)); err != nil {
@@ -150,7 +151,7 @@ func TestATaskThatCannotSucceedIsDeadAtOnce(t *testing.T) {
 
 func TestStoppingGivesTasksBackUncounted(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
-		q := queue.New(redistest.Client(t, o))
+		q := redisqueue.New(redistest.Client(t, o))
 		short, long, waiting := newTask(), newTask(), newTask()
 		for _, task := range []vault.Task{short, long, waiting} {
 			enqueue(t, q, task, queue.Queued)
@@ -201,7 +202,7 @@ func TestStoppingGivesTasksBackUncounted(t *testing.T) {
 func TestAWipedRedisIsFilledAgain(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
 		client := redistest.Client(t, o)
-		q, task := queue.New(client), newTask()
+		q, task := redisqueue.New(client), newTask()
 		enqueue(t, q, task, queue.Queued)
 		begun, finish := make(chan struct{}, 9), make(chan struct{})
 		var atOnce atomic.Int32
@@ -227,7 +228,7 @@ func TestAWipedRedisIsFilledAgain(t *testing.T) {
 
 func TestQueuesAreShownFromTheStart(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
-		q := queue.New(redistest.Client(t, o))
+		q := redisqueue.New(redistest.Client(t, o))
 		c := queue.NewCollector(q, redistest.Logger(t))
 		if n := testutil.CollectAndCount(c); n != 10 {
 			t.Errorf("%d series, want four states and an age for two queues", n)
@@ -267,7 +268,7 @@ func TestWithoutRedisNothingHangs(t *testing.T) {
 	for name, addr := range map[string]string{"refuses": "127.0.0.1:1", "hangs": silent.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
 			o := redisdb.Options{Addr: addr}
-			q := queue.New(redistest.Client(t, o))
+			q := redisqueue.New(redistest.Client(t, o))
 			begun := time.Now()
 			if _, err := q.Enqueue(t.Context(), newTask()); vault.KindOf(err) != vault.Unavailable {
 				t.Errorf("enqueue: %v", err)
@@ -291,7 +292,7 @@ func TestWithoutRedisNothingHangs(t *testing.T) {
 
 func TestAWorkerWaitsForRedis(t *testing.T) {
 	server := redistest.Start(t)
-	q := queue.New(redistest.Client(t, server.Options()))
+	q := redisqueue.New(redistest.Client(t, server.Options()))
 	server.Stop()
 	done := make(chan vault.Task, 1)
 	start(t, server.Options(), func(_ context.Context, task vault.Task, _ bool) error { done <- task; return nil })

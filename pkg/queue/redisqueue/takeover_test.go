@@ -1,4 +1,4 @@
-package queue_test
+package redisqueue_test
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/redisqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
 	"pulsevault/pkg/vault"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	if addr == "" {
 		os.Exit(m.Run())
 	}
-	w := queue.Worker{Client: redisdb.Open(redisdb.Options{Addr: addr}), Logger: slog.Default()}
+	w := redisqueue.Worker{Client: redisdb.Open(redisdb.Options{Addr: addr}), Logger: slog.Default()}
 	_ = w.Run(context.Background(), func(context.Context, vault.Task, bool) error {
 		fmt.Println("working")
 		select {}
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 func TestATaskOfAKilledWorkerIsTakenOver(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
 		client := redistest.Client(t, o)
-		q, task := queue.New(client), newTask()
+		q, task := redisqueue.New(client), newTask()
 		enqueue(t, q, task, queue.Queued)
 
 		child := exec.Command(os.Args[0])

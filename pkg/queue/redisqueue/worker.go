@@ -1,26 +1,17 @@
-package queue
+package redisqueue
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"pulsevault/pkg/vault"
+	"pulsevault/pkg/queue"
 )
-
-// Handler does the work of a task. Final says that the task is not tried again if this fails; an error of the kind
-// vault.Unprocessable is final in any case. When ctx ends, the handler gives back what it has claimed and returns.
-type Handler func(ctx context.Context, t vault.Task, final bool) error
-
-// ErrStopping is the cause for which a handler's context ends when the worker stops: the task goes back to its queue
-// and is not counted as tried.
-var ErrStopping = errors.New("queue: the worker stops")
 
 // errHere ends a second run of a task beside the first in the same process: Redis was wiped and the task queued again.
 var errHere = errors.New("queue: the task is already running here")
@@ -28,7 +19,6 @@ var errHere = errors.New("queue: the task is already running here")
 const (
 	checkEvery      = 50 * time.Millisecond
 	checkDelayed    = time.Second
-	firstRetry      = 5 * time.Second
 	hereRetry       = 10 * time.Second
 	defaultPatience = 30 * time.Second
 	// abortAfter is how long asynq waits before it puts running tasks back. Those that have just succeeded must be
@@ -36,12 +26,12 @@ const (
 	abortAfter = 100 * time.Millisecond
 )
 
-// Worker takes tasks from the queues and has a Handler do them.
+// Worker is a queue.Worker.
 type Worker struct {
 	Client      *redis.Client                 // where the queues are; its address and password are taken from it
 	Concurrency int                           // tasks at a time; 0 means 1
 	Patience    time.Duration                 // how long Run waits for handlers when it stops; 0 means 30 s
-	RetryDelay  func(tried int) time.Duration // nil means 5 s, 15 s, 45 s, … and a little at random
+	RetryDelay  func(tried int) time.Duration // nil means queue.RetryDelay
 	Logger      *slog.Logger
 }
 
@@ -50,7 +40,7 @@ type Worker struct {
 //
 // asynq counts a task whose context ends as failed. So the handlers' contexts are our own, and a handler that stopped
 // early is kept from returning to asynq until that has put its task back.
-func (w Worker) Run(ctx context.Context, h Handler) error {
+func (w Worker) Run(ctx context.Context, h queue.Handler) error {
 	client := w.patientClient()
 	defer func() { _ = client.Close() }()
 	s := newShift(ctx, h, w.Logger)
@@ -94,8 +84,8 @@ func (w Worker) patientClient() *redis.Client {
 
 func priorities() map[string]int {
 	p := make(map[string]int)
-	for i, name := range Names() {
-		p[name] = len(Names()) - i
+	for i, name := range names() {
+		p[name] = len(names()) - i
 	}
 	return p
 }
@@ -116,9 +106,5 @@ func (w Worker) retryDelay(tried int, err error, _ *asynq.Task) time.Duration {
 	case w.RetryDelay != nil:
 		return w.RetryDelay(tried)
 	}
-	d := firstRetry
-	for range min(tried, maxRetry) {
-		d *= 3
-	}
-	return d + rand.N(d/5)
+	return queue.RetryDelay(tried)
 }

@@ -1,23 +1,22 @@
-package queue
+package redisqueue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
 
+	"pulsevault/pkg/queue"
 	"pulsevault/pkg/vault"
 )
 
 // shift is one Run of a Worker: it stands between asynq and the handler.
 type shift struct {
 	ctx     context.Context // ends when the worker stops
-	handler Handler
+	handler queue.Handler
 	log     *slog.Logger
 
 	mu      sync.Mutex
@@ -28,7 +27,7 @@ type shift struct {
 	released chan struct{} // closed when asynq has put the unfinished tasks back
 }
 
-func newShift(ctx context.Context, h Handler, log *slog.Logger) *shift {
+func newShift(ctx context.Context, h queue.Handler, log *slog.Logger) *shift {
 	return &shift{
 		ctx: ctx, handler: h, log: log,
 		running: make(map[string]bool), idle: make(chan struct{}), released: make(chan struct{}),
@@ -54,11 +53,7 @@ func (s *shift) process(ctx context.Context, at *asynq.Task) error {
 }
 
 func (s *shift) work(ctx context.Context, id string, payload []byte) error {
-	var t vault.Task
-	err := json.Unmarshal(payload, &t)
-	if err == nil {
-		err = t.Validate()
-	}
+	t, err := queue.Decode(payload)
 	if err != nil {
 		s.log.Error("task cannot be understood and is put among the dead letters", "task", id, "err", err)
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
@@ -69,8 +64,8 @@ func (s *shift) work(ctx context.Context, id string, payload []byte) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.ctx, func() { cancel(ErrStopping) })()
-	err = s.call(ctx, t, final)
+	defer context.AfterFunc(s.ctx, func() { cancel(queue.ErrStopping) })()
+	err = s.handler.Call(ctx, s.log, t, final)
 	switch {
 	case err == nil || s.ctx.Err() != nil:
 		return err
@@ -83,16 +78,6 @@ func (s *shift) work(ctx context.Context, id string, payload []byte) error {
 		s.log.Warn("task has failed and will be tried again", "task", id, "tried", tried, "err", err)
 	}
 	return err
-}
-
-func (s *shift) call(ctx context.Context, t vault.Task, final bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("handler panicked", "task", t.ID(), "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("queue: handler panicked: %v", p)
-		}
-	}()
-	return s.handler(ctx, t, final)
 }
 
 // begin says whether the task already runs here, or the shift is closed. If neither, the task runs until end.
@@ -142,7 +127,7 @@ func (s *shift) wait(limit time.Duration) int {
 // park keeps a task from returning to asynq, which would count it as failed, until it has been put back.
 func (s *shift) park() error {
 	<-s.released
-	return ErrStopping
+	return queue.ErrStopping
 }
 
 func (s *shift) release() { close(s.released) }
