@@ -77,25 +77,6 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func TestATaskIsQueuedOnceAndDoneOnce(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
-		q, task := redisqueue.New(redistest.Client(t, o)), newTask()
-		enqueue(t, q, task, queue.Queued)
-		enqueue(t, q, task, queue.AlreadyQueued)
-		var runs atomic.Int32
-		start(t, o, func(_ context.Context, got vault.Task, final bool) error {
-			if got != task || final {
-				t.Errorf("handler got %+v, final %v", got, final)
-			}
-			runs.Add(1)
-			return nil
-		})
-		waitFor(t, "done", func() bool { return runs.Load() == 1 && state(t, q, task).State == queue.None })
-		enqueue(t, q, task, queue.Queued)
-		waitFor(t, "done again", func() bool { return runs.Load() == 2 && state(t, q, task).State == queue.None })
-	})
-}
-
 func TestAFailingTaskIsTriedAgainAndThenDead(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
 		q, task := redisqueue.New(redistest.Client(t, o)), newTask()

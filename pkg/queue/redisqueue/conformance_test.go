@@ -1,0 +1,57 @@
+package redisqueue_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+
+	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/queuetest"
+	"pulsevault/pkg/queue/redisqueue"
+	"pulsevault/pkg/redisdb"
+	"pulsevault/pkg/redisdb/redistest"
+)
+
+func TestConformance(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) queuetest.World {
+		return newWorld(t, redisdb.Options{Addr: redistest.Mini(t).Addr()})
+	})
+}
+
+func TestConformanceOnRedisServer(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) queuetest.World { return newWorld(t, redistest.Start(t).Options()) })
+}
+
+func newWorld(t *testing.T, o redisdb.Options) queuetest.World {
+	client := redistest.Client(t, o)
+	q := redisqueue.New(client)
+	stats := func() queue.Stats {
+		s, err := q.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s[0]
+	}
+	return queuetest.World{
+		Queue: q,
+		Worker: func() queue.Worker {
+			return redisqueue.Worker{
+				Client: redistest.Client(t, o), Concurrency: 2, Logger: redistest.Logger(t),
+				RetryDelay: func(int) time.Duration { return 0 },
+			}
+		},
+		Put: func(payload string) {
+			task := asynq.NewTask("transcode", []byte(payload))
+			_, err := asynq.NewClientFromRedisClient(client).Enqueue(task, asynq.TaskID(uuid.NewString()), asynq.Queue(queue.TranscodeQueue))
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		Orphan: func() { orphan(t, o) },
+		Later:  func() {},
+		Dead:   func() int { return stats().Archived },
+		Left:   func() int { s := stats(); return s.Pending + s.Active + s.Retry },
+	}
+}
