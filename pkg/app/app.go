@@ -18,7 +18,6 @@ import (
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/queue"
-	"pulsevault/pkg/queue/redisqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/stream"
 	"pulsevault/pkg/token"
@@ -44,6 +43,7 @@ type App struct {
 	videos     *metadata.Store
 	audit      *audit.Log
 	queue      queue.Queue
+	worker     queue.Worker
 	counters   redisdb.Counters
 	uploads    *upload.Handler
 	finalizer  *finalize.Finalizer
@@ -120,13 +120,6 @@ func (a *App) openAudit(context.Context) (err error) {
 	return err
 }
 
-func (a *App) openQueue(context.Context) error {
-	a.queue = redisqueue.New(a.redis)
-	a.counters = redisdb.Counters{Client: a.redis, Logger: a.Log}
-	a.Registry.MustRegister(queue.NewCollector(a.queue, a.Log), totals{a.counters, a.Log})
-	return nil
-}
-
 func (a *App) wireUploads(context.Context) (err error) {
 	a.uploads, err = upload.NewHandler(upload.Config{
 		Dir: a.uploadDir, Locker: a.locks, Audit: a.audit, Counter: a.counters,
@@ -188,22 +181,4 @@ func (a *App) CanWork(ctx context.Context) error {
 		return fmt.Errorf("a worker cannot transcode here; mend that, or set WORKER_CONCURRENCY=0 to serve without one: %w", err)
 	}
 	return nil
-}
-
-// RunWorker works on queued tasks until ctx ends; then tasks that were running are back in the queue. It returns at once
-// where no work is configured.
-func (a *App) RunWorker(ctx context.Context) error { return a.RunTasks(ctx, a.Perform) }
-
-// RunTasks is RunWorker with somebody else to carry the tasks out.
-func (a *App) RunTasks(ctx context.Context, perform queue.Handler) error {
-	if !a.config.works() {
-		return nil
-	}
-	worker := redisqueue.Worker{Client: a.redis, Concurrency: a.config.WorkerConcurrency, Logger: a.Log}
-	return worker.Run(ctx, perform)
-}
-
-// Perform carries out one task. final says that there will be no further attempt.
-func (a *App) Perform(ctx context.Context, t vault.Task, final bool) error {
-	return a.transcoder.Transcode(ctx, t.VideoID, final)
 }

@@ -47,6 +47,12 @@ type Config struct {
 	RedisAddr, RedisPassword string
 	RedisDB                  int
 
+	// QueueOnSQS (QUEUE=redis|sqs, default redis) says where tasks are queued. With SQS, SQSQueueURL (SQS_QUEUE_URL) names a
+	// FIFO queue and AWSRegion (AWS_REGION) its region; both are needed. SQSEndpoint (SQS_ENDPOINT) is where SQS itself is
+	// if not at AWS. Redis is needed all the same, for what else processes agree on.
+	QueueOnSQS                          bool
+	SQSQueueURL, SQSEndpoint, AWSRegion string
+
 	// TranscodeEnabled (TRANSCODE_ENABLED, default true) makes HLS of every video.
 	TranscodeEnabled bool
 	// Renditions (RENDITIONS, default all: 240p,360p,480p,720p,1080p) are the rungs of the ladder.
@@ -94,6 +100,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		TokenMax:          time.Duration(e.number("TOKEN_MAX_SECONDS", 86400, 1, 1<<31)) * time.Second,
 		RedisPassword:     e.text("REDIS_PASSWORD", ""),
 		RedisDB:           int(e.number("REDIS_DB", 0, 0, 1<<15)),
+		QueueOnSQS:        e.choice("QUEUE", "redis", "sqs") == "sqs",
 		TranscodeEnabled:  e.boolean("TRANSCODE_ENABLED", true),
 		FFmpegThreads:     int(e.number("FFMPEG_THREADS", 0, 0, 256)),
 		WorkerConcurrency: int(e.number("WORKER_CONCURRENCY", 1, 0, 256)),
@@ -108,6 +115,13 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	}
 	if host := e.text("REDIS_HOST", ""); host != "" {
 		c.RedisAddr = fmt.Sprintf("%s:%d", host, e.number("REDIS_PORT", 6379, 1, 65535))
+	}
+	if c.QueueOnSQS {
+		c.SQSQueueURL = e.formed("SQS_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo")
+		c.AWSRegion = e.formed("AWS_REGION", regionForm, "the region of the queue, such as eu-central-1")
+		if e.get("SQS_ENDPOINT") != "" {
+			c.SQSEndpoint = e.formed("SQS_ENDPOINT", endpointForm, "a URL without a path, such as http://127.0.0.1:9324")
+		}
 	}
 	e.parse("RENDITIONS", func(s string) (err error) {
 		c.Renditions, err = transcode.ParseRenditions(s)

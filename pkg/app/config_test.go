@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		"MAX_UPLOAD_SIZE=10 GB": "10GiB", "MAX_UPLOAD_SIZE=-1": "10GiB", "MAX_UPLOAD_SIZE=9999999TiB": "10GiB", "UPLOAD_EXPIRY=1 day": "24h",
 		"RENDITIONS=9000p": "240p", "WORKER_CONCURRENCY=-1": "0 to 256", "LOG_LEVEL=loud": "debug", "AUDIT_IP=some": "full",
 		"TRUSTED_PROXIES=nginx": "10.0.0.0/8", "CORS_ORIGINS=clinic.example": "https://", "PUBLIC_PATH=Prod": "/Prod", "PUBLIC_PATH=/a b": "/Prod",
-		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number",
+		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number", "QUEUE=kafka": "redis or sqs",
 	} {
 		name, value, _ := strings.Cut(setting, "=")
 		_, err := fromEnv(map[string]string{name: value, "MEDIA_ROOT": t.TempDir()})
@@ -30,6 +31,27 @@ func TestBadValuesAreNamed(t *testing.T) {
 		message := err.Error()
 		if !strings.HasPrefix(message, name+`="`+value+`"`) || !strings.Contains(message, allowed) || strings.Contains(message, "\n") {
 			t.Errorf("%s: %s", setting, message)
+		}
+	}
+}
+
+func TestAQueueOnSQSMustBeNamed(t *testing.T) {
+	const url = "https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo"
+	good := map[string]string{"QUEUE": "sqs", "SQS_QUEUE_URL": url, "AWS_REGION": "eu-central-1", "SQS_ENDPOINT": "http://127.0.0.1:9324"}
+	for setting, allowed := range map[string]string{
+		"SQS_QUEUE_URL=": "pulsevault.fifo", "SQS_QUEUE_URL=pulsevault.fifo": "https://", "SQS_QUEUE_URL=" + strings.TrimSuffix(url, ".fifo"): "FIFO",
+		"AWS_REGION=": "eu-central-1", "AWS_REGION=Frankfurt": "eu-central-1", "SQS_ENDPOINT=127.0.0.1:9324": "http://", "": "",
+	} {
+		settings := maps.Clone(good)
+		settings["MEDIA_ROOT"] = t.TempDir()
+		name, value, _ := strings.Cut(setting, "=")
+		settings[name] = value
+		c, err := fromEnv(settings)
+		switch {
+		case name == "" && (err != nil || !c.QueueOnSQS || c.SQSQueueURL != url || c.SQSEndpoint == "" || c.AWSRegion != "eu-central-1"):
+			t.Errorf("%+v, %v", c, err)
+		case name != "" && (err == nil || !strings.HasPrefix(err.Error(), name+`="`+value+`"`) || !strings.Contains(err.Error(), allowed)):
+			t.Errorf("%s: %v", setting, err)
 		}
 	}
 }

@@ -165,3 +165,18 @@ func (e *env) path(name string) string {
 	}
 	return s
 }
+
+var (
+	endpointForm = regexp.MustCompile(`^https?://[A-Za-z0-9.:\[\]-]+/?$`)
+	fifoURLForm  = regexp.MustCompile(`^https?://[A-Za-z0-9.:\[\]-]+/([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.fifo$`)
+	regionForm   = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
+)
+
+// formed wants a setting, and of a form.
+func (e *env) formed(name string, form *regexp.Regexp, allowed string) string {
+	s := e.get(name)
+	if !form.MatchString(s) {
+		e.refuse(name, allowed)
+	}
+	return s
+}

@@ -56,6 +56,12 @@ func (a *App) check(ctx context.Context) map[string]string {
 		"media": func(context.Context) error { return probeDirs(a.config.UploadDir, a.config.VideoDir, a.media.Pending) },
 		"audit": func(context.Context) error { return probeDirs(a.config.AuditDir) },
 	}
+	if a.config.QueueOnSQS {
+		checks["queue"] = func(ctx context.Context) error {
+			_, err := a.queue.Stats(ctx)
+			return err
+		}
+	}
 	if a.config.works() {
 		checks["ffmpeg"] = a.transcoder.Ready
 	}

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 
+	"pulsevault/pkg/queue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/vault"
 )
@@ -55,13 +57,10 @@ func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.S
 	}
 	var response events.SQSEventResponse
 	for _, message := range event.Records {
-		var t vault.Task
-		err := json.Unmarshal([]byte(message.Body), &t)
+		t, err := queue.Decode([]byte(message.Body))
 		if err == nil {
-			err = t.Validate()
-		}
-		if err == nil {
-			err = a.Perform(ctx, t, false)
+			receives, _ := strconv.Atoi(message.Attributes["ApproximateReceiveCount"])
+			err = a.Perform(ctx, t, receives >= queue.MaxTries)
 		}
 		if err == nil || vault.KindOf(err) == vault.Unprocessable {
 			continue

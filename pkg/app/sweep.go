@@ -144,7 +144,7 @@ func (a *App) queueVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 		s.Queued++
 	case queue.Dead:
 		s.Failed++
-		return a.transcoder.GiveUp(ctx, id, "the workers that tried stopped unexpectedly, again and again")
+		return a.transcoder.GiveUp(ctx, id, triedTooOften)
 	case queue.AlreadyQueued:
 	}
 	return nil
