@@ -15,6 +15,7 @@ import (
 
 	"pulsevault/local/emulator"
 	"pulsevault/pkg/app"
+	"pulsevault/pkg/queue"
 	"pulsevault/pkg/vault"
 )
 
@@ -80,12 +81,16 @@ func (e emulateCommand) host(ctx context.Context, a *app.App, host *emulator.Emu
 
 // deliver has a function carry out tasks, one to an event: asynq hands them out one by one.
 func deliver(host *emulator.Emulator, function string) func(context.Context, vault.Task, bool) error {
-	return func(ctx context.Context, t vault.Task, _ bool) error {
+	return func(ctx context.Context, t vault.Task, final bool) error {
 		body, err := json.Marshal(t)
 		if err != nil {
 			return err
 		}
-		return host.Deliver(ctx, function, emulator.Message{Body: string(body), Received: 1})[0]
+		received := 1
+		if final { // how a function learns of it
+			received = queue.MaxTries
+		}
+		return host.Deliver(ctx, function, emulator.Message{Body: string(body), Received: received})[0]
 	}
 }
 
@@ -120,7 +125,12 @@ func withMetrics(c app.Config, a *app.App, next http.Handler) http.Handler {
 	})
 }
 
-// functionEnvironment is ours, with the folders as we have understood them: functions run in folders of their own.
+// functionEnvironment is ours, with the folders as we have understood them, for functions run in folders of their own, and
+// with our queue, whatever the template deploys.
 func functionEnvironment(c app.Config) []string {
-	return append(os.Environ(), "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
+	kind := "redis"
+	if c.QueueOnSQS {
+		kind = "sqs"
+	}
+	return append(os.Environ(), "QUEUE="+kind, "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
 }
