@@ -23,7 +23,7 @@ func TestTemplate(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	f := got.Functions[1]
-	if f.Name != "echo" || f.Timeout != 2*time.Second || f.MemorySize != 200<<20 || f.BatchSize != 10 || f.Every != 5*time.Minute {
+	if f.Name != "echo" || f.Timeout != 4*time.Second || f.MemorySize != 300<<20 || f.BatchSize != 10 || f.Every != 5*time.Minute {
 		t.Errorf("%+v", f)
 	}
 	if want := []emulator.Route{{"GET", "/"}, {"ANY", "/files/{id}/{path+}"}, {"ANY", "/items/{id}"}}; !slices.Equal(f.Routes, want) {
@@ -88,9 +88,9 @@ func TestFailures(t *testing.T) {
 		{do: "fail", kind: "errorString", message: "it does not work"},
 		{do: "panic", kind: "string", message: "oh"},
 		{do: "exit", kind: "Runtime.ExitError", message: "exit status 7", report: "Status: error\tError Type: Runtime.ExitError"},
-		{do: "sleep", kind: "Sandbox.Timedout", message: "Task timed out after 2.00 seconds", report: "Status: timeout"},
+		{do: "sleep", kind: "Sandbox.Timedout", message: "Task timed out after 4.00 seconds", report: "Status: timeout"},
 		{do: "large", bytes: emulator.MaxPayload, kind: "Function.ResponseSizeTooLarge", message: "6291556 bytes"},
-		{do: "memory", bytes: 300 << 20, kind: "Runtime.OutOfMemory", message: "signal: killed", report: "Error Type: Runtime.OutOfMemory"},
+		{do: "memory", bytes: 400 << 20, kind: "Runtime.OutOfMemory", message: "signal: killed", report: "Error Type: Runtime.OutOfMemory"},
 	} {
 		t.Run(tc.do, func(t *testing.T) {
 			if tc.do == "memory" && runtime.GOOS != "linux" {
@@ -128,7 +128,7 @@ func TestInvocationsThatCannotBe(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	e, out := host(t, nil)
-	cold := regexp.MustCompile(`(?m)^REPORT RequestId: [0-9a-f-]{36}\tDuration: [0-9.]+ ms\tBilled Duration: [0-9]+ ms\tMemory Size: 200 MB\tMax Memory Used: [1-9][0-9]* MB\tInit Duration: [0-9.]+ ms$`)
+	cold := regexp.MustCompile(`(?m)^REPORT RequestId: [0-9a-f-]{36}\tDuration: [0-9.]+ ms\tBilled Duration: [0-9]+ ms\tMemory Size: 300 MB\tMax Memory Used: [1-9][0-9]* MB\tInit Duration: [0-9.]+ ms$`)
 	for i := range 2 {
 		a := invoke(t, e, "pid", 0)
 		if matched := cold.MatchString(out.String()); runtime.GOOS == "linux" && matched != (i == 0) {
@@ -144,14 +144,14 @@ func TestReport(t *testing.T) {
 func TestFunctionsSeeTheirLimits(t *testing.T) {
 	e, _ := host(t, func(c *emulator.Config) { c.Env = append(c.Env, "SHARED=here") })
 	var left float64
-	if err := json.Unmarshal(invoke(t, e, "deadline", 0).Payload, &left); err != nil || left < 1 || left > 2 {
-		t.Errorf("%v seconds left of 2, %v", left, err)
+	if err := json.Unmarshal(invoke(t, e, "deadline", 0).Payload, &left); err != nil || left < 1 || left > 4 {
+		t.Errorf("%v seconds left of 4, %v", left, err)
 	}
 	var env []string
 	if err := json.Unmarshal(invoke(t, e, "environment", 0).Payload, &env); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"AWS_LAMBDA_FUNCTION_NAME=echo", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=200", "OWN=own", "SHARED=here"} {
+	for _, want := range []string{"AWS_LAMBDA_FUNCTION_NAME=echo", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=300", "OWN=own", "SHARED=here"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,9 @@ func answerAPI(raw json.RawMessage) (any, error) {
 	case "fail":
 		return nil, errors.New("it does not work")
 	}
+	if len(body) >= emulator.ChunkSize { // as an upload answers, with few words
+		return events.APIGatewayProxyResponse{StatusCode: 200, Body: strconv.Itoa(len(body))}, nil
+	}
 	return events.APIGatewayProxyResponse{StatusCode: 200, Body: string(raw)}, nil
 }
 
@@ -104,8 +108,8 @@ Parameters:
   Stage: { Type: String, Default: Prod }
 Globals:
   Function:
-    Timeout: 2
-    MemorySize: 200
+    Timeout: 4
+    MemorySize: 300
     Environment: { Variables: { SHARED: shared, OWN: shared, SECRET: !Sub "{{resolve}}", STAGE: !Ref Stage } }
 Resources:
   Api: { Type: AWS::Serverless::Api, Properties: { StageName: !Ref Stage } }

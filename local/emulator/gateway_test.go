@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -121,7 +122,7 @@ func TestGatewayErrors(t *testing.T) {
 			}
 		})
 	}
-	if resp, _ := send(t, "POST", url+"/items/1", make([]byte, emulator.ChunkSize)); resp.StatusCode != 200 {
-		t.Errorf("a chunk of the size that is asked for: %s", resp.Status)
+	if resp, got := send(t, "POST", url+"/items/1", make([]byte, emulator.ChunkSize)); resp.StatusCode != 200 || string(got) != strconv.Itoa(emulator.ChunkSize) {
+		t.Errorf("a chunk of the size that is asked for: %s %s", resp.Status, got)
 	}
 }
