@@ -15,8 +15,10 @@ endif
 
 STATICCHECK_VERSION  := v0.8.2
 GOLANGCI_VERSION     := v2.15.0
+VERSITYGW_VERSION    := v1.8.0
 STATICCHECK  := .tools/staticcheck@$(STATICCHECK_VERSION)/staticcheck
 GOLANGCI     := .tools/golangci-lint@$(GOLANGCI_VERSION)/golangci-lint
+VERSITYGW    := .tools/versitygw@$(VERSITYGW_VERSION)/versitygw
 
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 SOURCES   := $(wildcard functions local pkg)
@@ -35,8 +37,9 @@ deps: ## install what running needs (ffmpeg) where it is missing
 	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe
 
 .PHONY: deps-test
-deps-test: ## install what the tests need (redis-server, curl, a C compiler for -race) as well
+deps-test: ## install what the tests need (redis-server, an S3 server, curl, a C compiler for -race) as well
 	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe redis-server curl $(if $(RACE),cc)
+	@$(MAKE) -s --no-print-directory $(VERSITYGW)
 
 .PHONY: build
 build: bin/pulsevault $(FUNCTIONS:%=bin/functions/%/bootstrap) ## build bin/pulsevault and bin/functions/*/bootstrap
@@ -100,6 +103,10 @@ $(STATICCHECK):
 $(GOLANGCI):
 	@echo "installing golangci-lint $(GOLANGCI_VERSION) (some minutes, once)"
 	@GOOS= GOARCH= CGO_ENABLED=0 GOBIN="$(CURDIR)/$(@D)" $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(VERSITYGW):
+	@echo "installing versitygw $(VERSITYGW_VERSION), an S3 server for the tests (some minutes, once)"
+	@GOOS= GOARCH= CGO_ENABLED=0 GOBIN="$(CURDIR)/$(@D)" $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
 .PHONY: fmt
 fmt: ## format the code

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +13,6 @@ import (
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/finalize"
-	"pulsevault/pkg/internal/durable"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/queue"
@@ -38,8 +36,9 @@ type App struct {
 	config     Config
 	redis      *redis.Client
 	locks      *redisdb.UploadLocks
-	media      *media.Dir
-	uploadDir  *upload.Dir
+	media      media.Store
+	markers    media.Markers
+	uploaded   uploadStore
 	videos     *metadata.Store
 	audit      *audit.Log
 	queue      queue.Queue
@@ -52,10 +51,16 @@ type App struct {
 	observer   *web.Observer
 }
 
+// uploadStore is what keeps uploads: an upload.Dir or an upload.Bucket.
+type uploadStore interface {
+	upload.Store
+	upload.Deliverer
+}
+
 // New wires an App. Its Redis must be running; c names it. Close gives back what it holds.
 func New(ctx context.Context, c Config, log *slog.Logger) (*App, error) {
 	a := &App{Log: log, Registry: prometheus.NewRegistry(), config: c}
-	steps := []func(context.Context) error{a.openDirs, a.openRedis, a.openAudit, a.openQueue, a.wireUploads, a.wireVideos, a.wireStream}
+	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.wireUploads, a.wireVideos, a.wireStream}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
@@ -78,19 +83,10 @@ func (a *App) Close() error {
 	if a.redis != nil {
 		errs = append(errs, a.redis.Close())
 	}
-	return errors.Join(errs...)
-}
-
-func (a *App) openDirs(context.Context) error {
-	c := a.config
-	a.media = &media.Dir{Videos: c.VideoDir, Pending: filepath.Join(c.MediaRoot, "pending")}
-	a.uploadDir = &upload.Dir{Path: c.UploadDir, Expiry: c.UploadExpiry, Now: time.Now, Log: a.Log}
-	for _, err := range []error{durable.Mkdir(c.MediaRoot, durable.DirMode), a.media.Init(), a.uploadDir.Init(), durable.Mkdir(c.AuditDir, durable.DirMode)} {
-		if err != nil {
-			return fmt.Errorf("the media directories cannot be made; is MEDIA_ROOT %s writable? %w", c.MediaRoot, err)
-		}
+	if b, ok := a.media.(*media.Bucket); ok {
+		errs = append(errs, b.Close())
 	}
-	return sameFileSystem(c.UploadDir, c.VideoDir)
+	return errors.Join(errs...)
 }
 
 func (a *App) openRedis(ctx context.Context) error {
@@ -122,7 +118,7 @@ func (a *App) openAudit(context.Context) (err error) {
 
 func (a *App) wireUploads(context.Context) (err error) {
 	a.uploads, err = upload.NewHandler(upload.Config{
-		Dir: a.uploadDir, Locker: a.locks, Audit: a.audit, Counter: a.counters,
+		Store: a.uploaded, Locker: a.locks, Audit: a.audit, Counter: a.counters, Now: time.Now,
 		Metrics: upload.NewMetrics(a.Registry), MaxSize: a.config.MaxUploadSize, PublicPath: a.config.PublicPath, Log: a.Log,
 	})
 	return err
@@ -131,7 +127,7 @@ func (a *App) wireUploads(context.Context) (err error) {
 func (a *App) wireVideos(context.Context) error {
 	a.videos = &metadata.Store{Media: a.media, Cache: redisdb.Cache{Client: a.redis, TTL: cacheTTL, Logger: a.Log}, Now: time.Now}
 	a.finalizer = &finalize.Finalizer{
-		Uploads: a.uploadDir, Locks: a.locks, Media: a.media, Videos: a.videos, Audit: a.audit,
+		Uploads: a.uploaded, Locks: a.locks, Markers: a.markers, Videos: a.videos, Audit: a.audit, Checksum: upload.Checksum,
 		Enqueue: func(ctx context.Context, t vault.Task) error {
 			_, err := a.queue.Enqueue(ctx, t)
 			return err
@@ -144,7 +140,7 @@ func (a *App) wireVideos(context.Context) error {
 		Transcode: a.config.TranscodeEnabled, Now: time.Now, Metrics: finalize.NewMetrics(a.Registry), Log: a.Log,
 	}
 	a.transcoder = &transcode.Transcoder{
-		Videos: a.videos, Store: a.media, Audit: a.audit, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log},
+		Videos: a.videos, Store: a.media, Workshop: a.media.(media.Workshop), Markers: a.markers, Audit: a.audit, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log},
 		Counter: a.counters,
 		Ladder:  a.config.Renditions, FFmpegThreads: a.config.FFmpegThreads,
 		Metrics: transcode.NewMetrics(a.Registry), Log: a.Log,
@@ -165,8 +161,9 @@ func (a *App) wireStream(context.Context) error {
 	if err != nil {
 		return err
 	}
+	links, _ := a.media.(media.Linker)
 	a.streamer = &stream.Streamer{
-		Signer: signer, Media: a.media, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
+		Signer: signer, Media: a.media, Links: links, MaxDirect: c.maxDirect, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
 		Expiry: c.TokenExpiry, MaxExpiry: c.TokenMax, PublicPath: c.PublicPath, Log: a.Log,
 	}
 	return nil

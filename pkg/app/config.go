@@ -35,6 +35,13 @@ type Config struct {
 	// The first two must be on one file system, because finishing an upload moves it.
 	UploadDir, VideoDir, AuditDir string
 
+	// InBucket (STORAGE=file|s3, default file) says where uploads, videos and the audit log are kept. With s3, S3Bucket
+	// (S3_BUCKET) and S3Region (S3_REGION, or else AWS_REGION) are needed, MediaRoot is for what only this machine needs, and
+	// Redis is never embedded. S3Endpoint (S3_ENDPOINT) is where S3 itself is if not at AWS, and S3PublicEndpoint
+	// (S3_PUBLIC_ENDPOINT, the same by default) where players reach it: playlists name segments there.
+	InBucket                                         bool
+	S3Bucket, S3Region, S3Endpoint, S3PublicEndpoint string
+
 	// Secret (HMAC_SECRET, 32 bytes or more) signs media links. Development makes one and keeps it in MediaRoot, readable by
 	// its owner only, so that all processes share it. PreviousSecret (HMAC_SECRET_PREVIOUS) still verifies.
 	Secret, PreviousSecret string
@@ -79,6 +86,8 @@ type Config struct {
 	LogLevel slog.Level
 	// MetricsEnabled (METRICS_ENABLED, default true) answers GET /metrics.
 	MetricsEnabled bool
+
+	maxDirect int64 // bytes of a file in a bucket that go out through this process, 0 for any; set by its host
 }
 
 // works reports whether tasks are worked on in this process.
@@ -116,12 +125,11 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	if host := e.text("REDIS_HOST", ""); host != "" {
 		c.RedisAddr = fmt.Sprintf("%s:%d", host, e.number("REDIS_PORT", 6379, 1, 65535))
 	}
+	c.bucket(e)
 	if c.QueueOnSQS {
 		c.SQSQueueURL = e.formed("SQS_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo")
 		c.AWSRegion = e.formed("AWS_REGION", regionForm, "the region of the queue, such as eu-central-1")
-		if e.get("SQS_ENDPOINT") != "" {
-			c.SQSEndpoint = e.formed("SQS_ENDPOINT", endpointForm, "a URL without a path, such as http://127.0.0.1:9324")
-		}
+		c.SQSEndpoint = e.endpoint("SQS_ENDPOINT")
 	}
 	e.parse("RENDITIONS", func(s string) (err error) {
 		c.Renditions, err = transcode.ParseRenditions(s)
@@ -135,10 +143,29 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	return c, e.err
 }
 
+func (c *Config) bucket(e *env) {
+	c.InBucket = e.choice("STORAGE", "file", "s3") == "s3"
+	if !c.InBucket {
+		return
+	}
+	c.S3Bucket = e.formed("S3_BUCKET", bucketForm, "the name of a bucket, such as clinic-videos")
+	region := "S3_REGION"
+	if e.get(region) == "" && e.get("AWS_REGION") != "" {
+		region = "AWS_REGION"
+	}
+	c.S3Region = e.formed(region, regionForm, "the region of the bucket, such as eu-central-1")
+	c.S3Endpoint, c.S3PublicEndpoint = e.endpoint("S3_ENDPOINT"), e.endpoint("S3_PUBLIC_ENDPOINT")
+	if c.RedisAddr == "" {
+		e.refuse("REDIS_HOST", "set with STORAGE=s3: several machines agree through it")
+	}
+}
+
 func (c *Config) directories(e *env) {
 	c.MediaRoot = e.text("MEDIA_ROOT", "")
 	if c.MediaRoot == "" {
 		switch {
+		case c.InBucket:
+			c.MediaRoot = filepath.Join(os.TempDir(), "pulsevault")
 		case writable(defaultMediaRoot):
 			c.MediaRoot = defaultMediaRoot
 		case c.Production:

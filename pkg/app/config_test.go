@@ -35,23 +35,32 @@ func TestBadValuesAreNamed(t *testing.T) {
 	}
 }
 
-func TestAQueueOnSQSMustBeNamed(t *testing.T) {
+// What is kept at AWS must be named. An empty setting stands for the good ones.
+func TestQueueAndBucketMustBeNamed(t *testing.T) {
 	const url = "https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo"
-	good := map[string]string{"QUEUE": "sqs", "SQS_QUEUE_URL": url, "AWS_REGION": "eu-central-1", "SQS_ENDPOINT": "http://127.0.0.1:9324"}
-	for setting, allowed := range map[string]string{
-		"SQS_QUEUE_URL=": "pulsevault.fifo", "SQS_QUEUE_URL=pulsevault.fifo": "https://", "SQS_QUEUE_URL=" + strings.TrimSuffix(url, ".fifo"): "FIFO",
-		"AWS_REGION=": "eu-central-1", "AWS_REGION=Frankfurt": "eu-central-1", "SQS_ENDPOINT=127.0.0.1:9324": "http://", "": "",
+	queue := map[string]string{"QUEUE": "sqs", "SQS_QUEUE_URL": url, "AWS_REGION": "eu-central-1", "SQS_ENDPOINT": "http://127.0.0.1:9324"}
+	bucket := map[string]string{"STORAGE": "s3", "S3_BUCKET": "clinic-videos", "AWS_REGION": "eu-central-1", "S3_ENDPOINT": "http://127.0.0.1:7070", "REDIS_HOST": "redis"}
+	for _, tc := range []struct {
+		good             map[string]string
+		setting, allowed string
+	}{
+		{queue, "SQS_QUEUE_URL=", "pulsevault.fifo"}, {queue, "SQS_QUEUE_URL=pulsevault.fifo", "https://"},
+		{queue, "SQS_QUEUE_URL=" + strings.TrimSuffix(url, ".fifo"), "FIFO"}, {queue, "AWS_REGION=", "eu-central-1"},
+		{queue, "AWS_REGION=Frankfurt", "eu-central-1"}, {queue, "SQS_ENDPOINT=127.0.0.1:9324", "http://"}, {queue, "", ""},
+		{bucket, "S3_BUCKET=", "clinic-videos"}, {bucket, "S3_BUCKET=Clinic_Videos", "clinic-videos"}, {bucket, "S3_REGION=x", "eu-central-1"},
+		{bucket, "S3_ENDPOINT=minio", "http://"}, {bucket, "S3_PUBLIC_ENDPOINT=minio", "http://"}, {bucket, "REDIS_HOST=", "STORAGE=s3"},
+		{bucket, "STORAGE=nfs", "file or s3"}, {bucket, "", ""},
 	} {
-		settings := maps.Clone(good)
+		settings := maps.Clone(tc.good)
 		settings["MEDIA_ROOT"] = t.TempDir()
-		name, value, _ := strings.Cut(setting, "=")
+		name, value, _ := strings.Cut(tc.setting, "=")
 		settings[name] = value
 		c, err := fromEnv(settings)
 		switch {
-		case name == "" && (err != nil || !c.QueueOnSQS || c.SQSQueueURL != url || c.SQSEndpoint == "" || c.AWSRegion != "eu-central-1"):
+		case name == "" && (err != nil || c.AWSRegion+c.S3Region != "eu-central-1" || c.QueueOnSQS == c.InBucket):
 			t.Errorf("%+v, %v", c, err)
-		case name != "" && (err == nil || !strings.HasPrefix(err.Error(), name+`="`+value+`"`) || !strings.Contains(err.Error(), allowed)):
-			t.Errorf("%s: %v", setting, err)
+		case name != "" && (err == nil || !strings.HasPrefix(err.Error(), name+`="`+value+`"`) || !strings.Contains(err.Error(), tc.allowed)):
+			t.Errorf("%s: %v", tc.setting, err)
 		}
 	}
 }

@@ -169,6 +169,7 @@ func (e *env) path(name string) string {
 var (
 	endpointForm = regexp.MustCompile(`^https?://[A-Za-z0-9.:\[\]-]+/?$`)
 	fifoURLForm  = regexp.MustCompile(`^https?://[A-Za-z0-9.:\[\]-]+/([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.fifo$`)
+	bucketForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	regionForm   = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
 )
 
@@ -179,4 +180,12 @@ func (e *env) formed(name string, form *regexp.Regexp, allowed string) string {
 		e.refuse(name, allowed)
 	}
 	return s
+}
+
+// endpoint is where a service of AWS is, if not there.
+func (e *env) endpoint(name string) string {
+	if e.get(name) == "" {
+		return ""
+	}
+	return e.formed(name, endpointForm, "a URL without a path, such as http://127.0.0.1:9324")
 }

@@ -53,8 +53,10 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 func (a *App) check(ctx context.Context) map[string]string {
 	checks := map[string]func(context.Context) error{
 		"redis": func(ctx context.Context) error { return a.redis.Ping(ctx).Err() },
-		"media": func(context.Context) error { return probeDirs(a.config.UploadDir, a.config.VideoDir, a.media.Pending) },
-		"audit": func(context.Context) error { return probeDirs(a.config.AuditDir) },
+		"media": a.checkStorage,
+	}
+	if !a.config.InBucket { // there the audit log is kept with the media
+		checks["audit"] = func(context.Context) error { return probeDirs(a.config.AuditDir) }
 	}
 	if a.config.QueueOnSQS {
 		checks["queue"] = func(ctx context.Context) error {

@@ -71,8 +71,12 @@ func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.S
 	return response, nil
 }
 
+// maxDirect is how many bytes of a file in a bucket a function answers with itself: in base64 they fit into 6 MB.
+const maxDirect = 4 << 20
+
 func mustFromEnv() *App {
 	c, err := ConfigFromEnv(os.Getenv)
+	c.maxDirect = maxDirect
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
 	redisdb.LogTo(log)
 	var a *App

@@ -50,7 +50,7 @@ func (a *App) Sweep(ctx context.Context) {
 
 // sweepUploads looks at the uploads whose bytes have not become a video.
 func (a *App) sweepUploads(ctx context.Context, s *swept) error {
-	ids, err := a.uploadDir.Open(ctx)
+	ids, err := a.uploaded.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,11 +70,11 @@ func each[ID any](ctx context.Context, ids []ID, do func(ID) error) error {
 }
 
 func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) error {
-	u, err := a.uploadDir.Get(ctx, id)
+	u, err := a.uploaded.Get(ctx, id)
 	switch {
 	case err == nil && u.Finalize != nil:
 		return a.resume(ctx, id, s)
-	case err == nil && !a.uploadDir.Expired(u):
+	case err == nil && !u.Expired(time.Now()):
 		return nil
 	case err != nil && vault.KindOf(err) != vault.NotFound:
 		return err
@@ -84,7 +84,7 @@ func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) erro
 		return err
 	}
 	defer release()
-	gone, err := a.uploadDir.Discard(ctx, id)
+	gone, err := a.uploaded.Discard(ctx, id)
 	if err != nil || !gone {
 		return err
 	}
@@ -102,7 +102,7 @@ func (a *App) resume(ctx context.Context, id vault.UploadID, s *swept) error {
 
 // sweepPending looks at the videos that are marked as wanting work.
 func (a *App) sweepPending(ctx context.Context, s *swept) error {
-	ids, err := a.media.Marked(ctx)
+	ids, err := a.markers.Marked(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (a *App) sweepPending(ctx context.Context, s *swept) error {
 // sweepVideo finishes the finalizing of a marked video, if that was cut short, and then queues the video. With no record
 // even then, somebody has removed the video.
 func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error {
-	from, err := a.media.MarkedFrom(ctx, id)
+	from, err := a.markers.MarkedFrom(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) { // transcoded since
 		return nil
 	}
@@ -126,7 +126,7 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	if err != nil && vault.KindOf(err) == vault.NotFound {
 		s.Forgotten++
 		a.Log.WarnContext(ctx, "a video that was to be transcoded is no longer there", "videoId", id)
-		return a.media.Unmark(ctx, id)
+		return a.markers.Unmark(ctx, id)
 	}
 	if err != nil || !a.config.TranscodeEnabled {
 		return err
@@ -153,7 +153,7 @@ func (a *App) queueVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 // sweepTemporary removes what crashes left of half-written files, after a time in which nothing is still being written.
 func (a *App) sweepTemporary(s *swept) error {
 	var errs []error
-	for _, dir := range []string{a.config.MediaRoot, a.config.UploadDir, a.media.Pending} {
+	for _, dir := range []string{a.config.MediaRoot, a.config.UploadDir, a.config.pendingDir()} {
 		n, err := durable.RemoveTemp(dir, time.Now().Add(-time.Hour))
 		s.Temporary += n
 		errs = append(errs, err)

@@ -67,6 +67,6 @@ func (a *App) abandon(ctx context.Context, t vault.Task) error {
 const triedTooOften = "the workers that tried stopped unexpectedly, again and again"
 
 func (a *App) wanted(ctx context.Context, t vault.Task) bool {
-	_, err := a.media.MarkedFrom(ctx, t.VideoID)
+	_, err := a.markers.MarkedFrom(ctx, t.VideoID)
 	return !errors.Is(err, fs.ErrNotExist)
 }

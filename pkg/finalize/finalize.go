@@ -15,29 +15,27 @@ package finalize
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
+	"github.com/gabriel-vasile/mimetype"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/internal/failpoint"
-	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 )
 
 // Uploads is where finished uploads come from.
 type Uploads interface {
 	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
-	Save(ctx context.Context, u vault.Upload) error
-	Expired(u vault.Upload) bool
-	DataPath(id vault.UploadID) string
-	Checksum(u vault.Upload) (string, error)
+	Save(ctx context.Context, u *vault.Upload) error
+	// Head returns the first bytes of an upload, enough to tell its type.
+	Head(ctx context.Context, u vault.Upload) ([]byte, error)
+	// Deliver makes the bytes the original of the upload's video, without copying them. A repeat does nothing.
+	Deliver(ctx context.Context, u vault.Upload) error
 }
 
 // Locks keeps everyone else out of an upload. Hold asks a writer to let go and waits for a while.
@@ -45,11 +43,9 @@ type Locks interface {
 	Hold(ctx context.Context, id vault.UploadID) (release func(), err error)
 }
 
-// Media is where originals go.
-type Media interface {
+// Markers are the videos that want work.
+type Markers interface {
 	Mark(ctx context.Context, id vault.VideoID, from vault.UploadID) error
-	Adopt(ctx context.Context, path, key string) error
-	Stamp(ctx context.Context, key string) (string, error)
 }
 
 // Videos keeps the records of videos.
@@ -68,10 +64,12 @@ type Auditor interface {
 type Finalizer struct {
 	Uploads Uploads
 	Locks   Locks
-	Media   Media
+	Markers Markers
 	Videos  Videos
 	Audit   Auditor
-	Enqueue func(ctx context.Context, t vault.Task) error
+	// Checksum returns the lower-case hex SHA-256 of a complete upload.
+	Checksum func(u vault.Upload) (string, error)
+	Enqueue  func(ctx context.Context, t vault.Task) error
 	// Announce tells of a complete upload what a crash has kept from being told when its last piece came.
 	Announce func(ctx context.Context, u *vault.Upload, address, requestID string) error
 	// Accepts reports whether a sniffed media type is a video that can be transcoded.
@@ -156,7 +154,7 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 	if err != nil {
 		return u, err
 	}
-	if f.Uploads.Expired(u) {
+	if u.Expired(f.Now()) {
 		return u, vault.Errorf(vault.NotFound, "upload_not_found", "the upload has expired; upload the file again")
 	}
 	if !u.Complete() {
@@ -168,7 +166,7 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 		return u, e
 	}
 	if req.Checksum != "" {
-		sum, err := f.Uploads.Checksum(u)
+		sum, err := f.Checksum(u)
 		if err != nil {
 			return u, err
 		}
@@ -182,14 +180,15 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 // accept looks at the bytes and puts the request into the upload's record. From here on it is decided what the upload
 // becomes.
 func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (vault.Upload, error) {
-	contentType, err := sniff(f.Uploads.DataPath(u.UploadID))
+	head, err := f.Uploads.Head(ctx, u)
 	if err != nil {
 		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
 	}
+	contentType := mimetype.Detect(head).String() // whatever the name, and whatever the client said
 	if !f.Accepts(contentType) {
 		return u, vault.Errorf(vault.Unsupported, "not_a_video", "the bytes look like %s, which is no video that can be played here", contentType)
 	}
-	sum, err := f.Uploads.Checksum(u)
+	sum, err := f.Checksum(u)
 	if err != nil {
 		return u, err
 	}
@@ -201,7 +200,7 @@ func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (va
 		u.Finalize = nil
 		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
 	}
-	if err := f.Uploads.Save(ctx, u); err != nil {
+	if err := f.Uploads.Save(ctx, &u); err != nil {
 		u.Finalize = nil
 		return u, err
 	}
@@ -225,7 +224,7 @@ func (f *Finalizer) carryOut(ctx context.Context, u vault.Upload, req Request) (
 	}
 	failpoint.Hit("finalize/queued")
 	u.Finalized = true
-	if err := f.Uploads.Save(ctx, u); err != nil {
+	if err := f.Uploads.Save(ctx, &u); err != nil {
 		return u, err
 	}
 	f.Metrics.finalized.Inc()
@@ -235,11 +234,11 @@ func (f *Finalizer) carryOut(ctx context.Context, u vault.Upload, req Request) (
 
 // store leaves the video in the media store, marked as wanting work.
 func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
-	if err := f.Media.Mark(ctx, u.VideoID, u.UploadID); err != nil {
+	if err := f.Markers.Mark(ctx, u.VideoID, u.UploadID); err != nil {
 		return err
 	}
 	failpoint.Hit("finalize/marked")
-	if err := f.adopt(ctx, u); err != nil {
+	if err := f.Uploads.Deliver(ctx, u); err != nil {
 		return err
 	}
 	failpoint.Hit("finalize/moved")
@@ -253,16 +252,6 @@ func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
 	failpoint.Hit("finalize/meta")
 	_, err = f.Videos.Public(ctx, u.VideoID) // fills the cache
 	return err
-}
-
-// adopt moves the bytes to their place, unless an earlier run has.
-func (f *Finalizer) adopt(ctx context.Context, u vault.Upload) error {
-	path, key := f.Uploads.DataPath(u.UploadID), media.OriginalKey(u.VideoID)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		_, err := f.Media.Stamp(ctx, key)
-		return err
-	}
-	return f.Media.Adopt(ctx, path, key)
 }
 
 // event is the same for every run, and so is its id.

@@ -80,8 +80,8 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	root := t.TempDir()
 	w := &world{t: t, root: root, locks: locks{&sync.Map{}}, tasks: &tasks{queued: map[string]int{}}}
-	w.uploads = &upload.Dir{Path: filepath.Join(root, "uploads"), Expiry: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	w.media = &media.Dir{Videos: filepath.Join(root, "videos"), Pending: filepath.Join(root, "pending")}
+	w.uploads = &upload.Dir{Path: filepath.Join(root, "uploads"), Media: w.media, Expiry: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	var err error
 	w.log, err = audit.Open(audit.Config{Dir: filepath.Join(root, "audit")})
 	if err := errors.Join(err, w.uploads.Init(), w.media.Init()); err != nil {
@@ -94,11 +94,16 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) finalizer() *finalize.Finalizer {
 	return &finalize.Finalizer{
-		Uploads: w.uploads, Locks: w.locks, Media: w.media, Videos: w.videos, Audit: w.log, Enqueue: w.tasks.enqueue,
+		Uploads: w.uploads, Locks: w.locks, Markers: media.Markers{Store: w.media}, Videos: w.videos, Audit: w.log, Enqueue: w.tasks.enqueue,
+		Checksum:  upload.Checksum,
 		Accepts:   func(contentType string) bool { return strings.HasPrefix(contentType, "video/") },
 		Announce:  func(context.Context, *vault.Upload, string, string) error { return nil },
 		Transcode: true, Now: time.Now, Metrics: finalize.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	}
+}
+
+func (w *world) marked() ([]vault.VideoID, error) {
+	return media.Markers{Store: w.media}.Marked(w.t.Context())
 }
 
 // mp4 begins as an MP4 does.
@@ -117,7 +122,7 @@ func (w *world) upload(content []byte, missing int) vault.UploadID {
 		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: int64(len(content)), Offset: int64(len(here)), HashState: state,
 		CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
 	}
-	if err := errors.Join(err, os.WriteFile(w.uploads.DataPath(u.UploadID), here, 0o640), w.uploads.Save(w.t.Context(), u)); err != nil {
+	if err := errors.Join(err, os.WriteFile(w.uploads.DataPath(u.UploadID), here, 0o640), w.uploads.Save(w.t.Context(), &u)); err != nil {
 		w.t.Fatal(err)
 	}
 	return u.UploadID
@@ -206,7 +211,7 @@ func TestFinalize(t *testing.T) {
 	if want := `{"checksum":"y","kept":[1],"originalChecksum":"z","status":"transcoded","userId":"root","videoId":"x"}`; string(v.Metadata) != want {
 		t.Errorf("metadata %s", v.Metadata)
 	}
-	if marked, err := w.media.Marked(t.Context()); err != nil || len(marked) != 1 || marked[0] != a.VideoID {
+	if marked, err := w.marked(); err != nil || len(marked) != 1 || marked[0] != a.VideoID {
 		t.Errorf("marked %v, %v", marked, err)
 	}
 	if w.tasks.queued["transcode:"+string(a.VideoID)] != 1 {
@@ -311,14 +316,15 @@ func TestQueueDownLosesNothing(t *testing.T) {
 	if status, body := w.post(fmt.Sprintf(`{"uploadId":%q,"filename":"a.mp4"}`, id)); status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
-	if marked, _ := w.media.Marked(t.Context()); len(marked) != 1 {
+	if marked, _ := w.marked(); len(marked) != 1 {
 		t.Errorf("marked %v", marked)
 	}
 }
 
 // failing stops a finalizer at one of its calls, as a crash does.
 type failing struct {
-	finalize.Media
+	finalize.Uploads
+	finalize.Markers
 	finalize.Videos
 	finalize.Auditor
 	at string
@@ -337,11 +343,11 @@ func (f failing) Mark(ctx context.Context, id vault.VideoID, from vault.UploadID
 	if err := f.fail("before mark"); err != nil {
 		return err
 	}
-	return errors.Join(f.Media.Mark(ctx, id, from), f.fail("after mark"))
+	return errors.Join(f.Markers.Mark(ctx, id, from), f.fail("after mark"))
 }
 
-func (f failing) Adopt(ctx context.Context, path, key string) error {
-	return errors.Join(f.Media.Adopt(ctx, path, key), f.fail("after move"))
+func (f failing) Deliver(ctx context.Context, u vault.Upload) error {
+	return errors.Join(f.Uploads.Deliver(ctx, u), f.fail("after move"))
 }
 
 func (f failing) Create(ctx context.Context, v vault.Video) (vault.Video, error) {
@@ -364,8 +370,8 @@ func TestInterruptedFinalizeGoesOn(t *testing.T) {
 				id := w.upload(content, 0)
 				req := finalize.Request{UploadID: id, Filename: "a.mp4", UserID: "first"}
 				broken := w.finalizer()
-				f := failing{broken.Media, broken.Videos, broken.Audit, at}
-				broken.Media, broken.Videos, broken.Audit = f, f, f
+				f := failing{broken.Uploads, broken.Markers, broken.Videos, broken.Audit, at}
+				broken.Uploads, broken.Markers, broken.Videos, broken.Audit = f, f, f, f
 				if _, err := broken.Finalize(t.Context(), req); !errors.Is(err, errCrash) {
 					t.Fatalf("it did not stop: %v", err)
 				}

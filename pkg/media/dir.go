@@ -26,13 +26,6 @@ type Dir struct {
 // lockPoll is how often a waiting Lock looks again.
 const lockPoll = 5 * time.Millisecond
 
-// Object is an open file: a seekable reader that knows its size and modification time. One from a Dir is an *os.File,
-// so that it can be sent without passing through memory.
-type Object interface {
-	fs.File
-	io.Seeker
-}
-
 // Init makes the directories.
 func (d *Dir) Init() error {
 	for _, dir := range []string{d.Videos, d.Pending} {
@@ -58,38 +51,32 @@ func (d *Dir) Path(key string) (string, error) {
 	return "", fmt.Errorf("media: %q is no key", key)
 }
 
-// Open opens the bytes under key for reading. A key with no bytes is fs.ErrNotExist.
+// Open opens a file.
 func (d *Dir) Open(_ context.Context, key string) (Object, error) {
-	path, err := d.Path(key)
+	f, _, err := d.open(key)
 	if err != nil {
 		return nil, err
 	}
+	return f, nil
+}
+
+func (d *Dir) open(key string) (*os.File, fs.FileInfo, error) {
+	path, err := d.Path(key)
+	if err != nil {
+		return nil, nil, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, notThere(err)
+		return nil, nil, notThere(err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	return f, nil
-}
-
-// Stamp returns a text that differs between any two successive contents of key that WriteFile wrote: each is a file of
-// its own. A key with no bytes is fs.ErrNotExist.
-func (d *Dir) Stamp(_ context.Context, key string) (string, error) {
-	path, err := d.Path(key)
-	if err != nil {
-		return "", err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", notThere(err)
-	}
-	return fmt.Sprintf("%x-%x-%x", info.ModTime().UnixNano(), info.Size(), fileNumber(info)), nil
+	return f, info, nil
 }
 
 // notThere makes fs.ErrNotExist of the other ways in which a system says that a name leads nowhere, such as a part of
@@ -101,80 +88,136 @@ func notThere(err error) error {
 	return err
 }
 
-// ReadFile returns all bytes under key. A key with no bytes is fs.ErrNotExist.
-func (d *Dir) ReadFile(ctx context.Context, key string) ([]byte, error) {
-	f, err := d.Open(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(f)
-	return data, errors.Join(err, f.Close())
+// version differs between any two successive contents that Write wrote: each is a file of its own.
+func version(info fs.FileInfo) string {
+	return fmt.Sprintf("%x-%x-%x", info.ModTime().UnixNano(), info.Size(), fileNumber(info))
 }
 
-// WriteFile replaces the bytes under key: readers see the old or the new ones, whole, and the new ones are on disk when
-// it returns.
-func (d *Dir) WriteFile(_ context.Context, key string, data []byte) error {
+// Stamp looks at the file only, not at its bytes.
+func (d *Dir) Stamp(_ context.Context, key string) (string, error) {
 	path, err := d.Path(key)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return durable.WriteFile(path, data, durable.FileMode)
-}
-
-// Adopt makes the file at path the bytes under key without copying it. The file must be on disk already; its new name
-// is on disk when Adopt returns. It takes the same time for any size.
-func (d *Dir) Adopt(_ context.Context, path, key string) error {
-	to, err := d.Path(key)
-	if err != nil {
-		return err
-	}
-	if err := durable.Mkdir(filepath.Dir(to), durable.DirMode); err != nil {
-		return err
-	}
-	return durable.Rename(path, to)
-}
-
-// Mark leaves the marker that the video wants work, with the upload that it comes from. It is on disk when Mark returns;
-// marking twice is harmless.
-func (d *Dir) Mark(_ context.Context, id vault.VideoID, from vault.UploadID) error {
-	return durable.WriteFile(filepath.Join(d.Pending, string(id)), []byte(from), durable.FileMode)
-}
-
-// MarkedFrom returns the upload that a marker names; none if somebody has left an empty one by hand. A video without a
-// marker is fs.ErrNotExist.
-func (d *Dir) MarkedFrom(_ context.Context, id vault.VideoID) (vault.UploadID, error) {
-	data, err := os.ReadFile(filepath.Join(d.Pending, string(id)))
+	info, err := os.Stat(path)
 	if err != nil {
 		return "", notThere(err)
 	}
-	if len(data) == 0 {
-		return "", nil
-	}
-	from, err := vault.ParseUploadID(string(data))
-	if err != nil {
-		return "", fmt.Errorf("media: the marker of video %s names no upload: %w", id, err)
-	}
-	return from, nil
+	return version(info), nil
 }
 
-// Unmark removes the marker. It is harmless when there is none.
-func (d *Dir) Unmark(_ context.Context, id vault.VideoID) error {
-	return durable.Remove(filepath.Join(d.Pending, string(id)))
+// Read reads a whole file.
+func (d *Dir) Read(_ context.Context, key string) ([]byte, string, error) {
+	f, info, err := d.open(key)
+	if err != nil {
+		return nil, "", err
+	}
+	data, err := io.ReadAll(f)
+	return data, version(info), errors.Join(err, f.Close())
 }
 
-// Marked returns the videos that want work, oldest first.
-func (d *Dir) Marked(context.Context) ([]vault.VideoID, error) {
-	entries, err := os.ReadDir(d.Pending)
+// Write compares the version of a file and then replaces it, which is one step only for who holds the video's Lock.
+func (d *Dir) Write(ctx context.Context, key string, data []byte, ifVersion string) (string, error) {
+	path, err := d.Path(key)
 	if err != nil {
-		return nil, fmt.Errorf("media: %w", err)
+		return "", err
 	}
-	var ids []vault.VideoID
-	for _, e := range entries {
-		if id, err := vault.ParseVideoID(e.Name()); err == nil {
-			ids = append(ids, id)
+	if ifVersion != Any {
+		now, err := d.Stamp(ctx, key)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if now != ifVersion {
+			return "", errChanged()
 		}
 	}
-	return ids, nil
+	err = durable.WriteFile(path, data, durable.FileMode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = durable.Mkdir(filepath.Dir(path), durable.DirMode); err == nil {
+			err = durable.WriteFile(path, data, durable.FileMode)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return d.Stamp(ctx, key)
+}
+
+// Import renames files. They must be on the file system of the directory.
+func (d *Dir) Import(_ context.Context, files map[string]string) error {
+	to, from := map[string]bool{}, map[string]bool{}
+	for key, path := range files {
+		target, err := d.Path(key)
+		if err != nil {
+			return err
+		}
+		if err := durable.Mkdir(filepath.Dir(target), durable.DirMode); err != nil {
+			return err
+		}
+		if err := os.Rename(path, target); err != nil {
+			return err
+		}
+		to[filepath.Dir(target)], from[filepath.Dir(path)] = true, true
+	}
+	// First where the files are now: they must not be gone from both.
+	return errors.Join(syncDirs(to), syncDirs(from))
+}
+
+func syncDirs(folders map[string]bool) error {
+	for folder := range folders {
+		if err := durable.SyncDir(folder); err != nil && !isNotThere(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// List reads a folder.
+func (d *Dir) List(_ context.Context, prefix string) ([]string, error) {
+	slash := strings.LastIndexByte(prefix, '/') + 1
+	folder, err := d.Path(prefix[:slash] + ".")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil && !isNotThere(err) {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	var keys []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix[slash:]) && e.Type().IsRegular() && !durable.IsTemp(e.Name()) {
+			keys = append(keys, prefix[:slash]+e.Name())
+		}
+	}
+	return keys, nil
+}
+
+// Delete removes files.
+func (d *Dir) Delete(_ context.Context, keys ...string) error {
+	folders := map[string]bool{}
+	for _, key := range keys {
+		path, err := d.Path(key)
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil && !isNotThere(err) {
+			return err
+		}
+		folders[filepath.Dir(path)] = true
+	}
+	return syncDirs(folders)
+}
+
+// Local returns the file itself.
+func (d *Dir) Local(_ context.Context, key string) (path string, release func(), err error) {
+	path, err = d.Path(key)
+	return path, func() {}, err
+}
+
+// Scratch returns a folder inside the video's, so that what is made there can be renamed into its place. The name begins
+// with a dot.
+func (d *Dir) Scratch(id vault.VideoID, name string) (string, error) {
+	return filepath.Join(d.Videos, string(id), name), nil
 }
 
 // Lock takes the lock on a video's folder, which every process that changes the folder holds while it does, and returns

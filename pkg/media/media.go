@@ -3,12 +3,15 @@
 //	videos/{videoId}/original.mp4   the bytes as they came, whatever the container
 //	videos/{videoId}/meta.json      owned by package metadata
 //	videos/{videoId}/hls/{name}     owned by package transcode: master.m3u8 240p.m3u8 240p_000.ts …
+//	uploads/ open/ tails/           in a bucket only, owned by package upload
+//	audit/                          in a bucket only, owned by package audit
 //	pending/{videoId}               marker: this video still wants work; it holds the id of the upload it comes from
 //
 // Names that begin with a dot are work in progress and are never media.
 package media
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -30,6 +33,20 @@ func MetaKey(id vault.VideoID) string { return VideoKey(id) + "/meta.json" }
 
 // HLSKey is where a published playlist or segment is.
 func HLSKey(id vault.VideoID, name string) string { return VideoKey(id) + "/hls/" + name }
+
+// PlaylistName is the name, under hls/, of a rendition's playlist, in the first generation or a later one: what is
+// published keeps its name, and the name its bytes.
+func PlaylistName(rendition string, generation int) string {
+	if generation > 1 {
+		return fmt.Sprintf("%s.g%d.m3u8", rendition, generation)
+	}
+	return rendition + ".m3u8"
+}
+
+// RenditionName is the name of the rendition that a playlist is of.
+func RenditionName(playlist string) string { return generationForm.ReplaceAllString(playlist, "") }
+
+var generationForm = regexp.MustCompile(`(\.g[0-9]+)?\.m3u8$`)
 
 // PendingKey is the marker of a video that still wants work.
 func PendingKey(id vault.VideoID) string { return "pending/" + string(id) }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pulsevault/pkg/media"
+	"pulsevault/pkg/media/mediatest"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/vault"
 )
@@ -226,20 +227,41 @@ func TestStatusMovesOnlyWhereItMay(t *testing.T) {
 func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	s, d, _ := newStore(t)
 	id := create(t, s, d)
-	other := &metadata.Store{Media: &media.Dir{Videos: d.Videos, Pending: d.Pending}, Cache: s.Cache, Now: time.Now}
+	updateAtOnce(t, id, 40, s, &metadata.Store{Media: &media.Dir{Videos: d.Videos, Pending: d.Pending}, Cache: s.Cache, Now: time.Now})
+}
+
+// A bucket has no locks: there, whoever comes second tries again.
+func TestConcurrentUpdatesInABucketLoseNothing(t *testing.T) {
+	s3 := mediatest.StartS3(t)
+	cache := &memoryCache{entries: map[vault.VideoID][]byte{}}
+	first := &metadata.Store{Media: s3.Open(t), Cache: cache, Now: time.Now}
+	id := vault.NewVideoID()
+	var creators sync.WaitGroup
+	for range 4 {
+		creators.Go(func() {
+			if _, err := first.Create(t.Context(), video(id)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	creators.Wait()
+	updateAtOnce(t, id, 4, first, &metadata.Store{Media: s3.Open(t), Cache: cache, Now: time.Now})
+}
+
+func updateAtOnce(t *testing.T, id vault.VideoID, times int, stores ...*metadata.Store) {
+	t.Helper()
 	var wg sync.WaitGroup
-	for i := range 40 {
+	for i := range times {
 		wg.Go(func() {
-			store := []*metadata.Store{s, other}[i%2]
-			_, err := store.Update(t.Context(), id, func(v *vault.Video) error { v.Attempt++; return nil })
+			_, err := stores[i%len(stores)].Update(t.Context(), id, func(v *vault.Video) error { v.Attempt++; return nil })
 			if err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if v, err := s.Get(t.Context(), id); err != nil || v.Attempt != 40 {
-		t.Errorf("attempt %d after 40 updates (%v)", v.Attempt, err)
+	if v, err := stores[0].Get(t.Context(), id); err != nil || v.Attempt != times {
+		t.Errorf("attempt %d after %d updates (%v)", v.Attempt, times, err)
 	}
 }
 

@@ -6,17 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"time"
 
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 )
 
-// Media is what the records are kept in: *media.Dir.
+// Media is what the records are kept in: a media.Store.
 type Media interface {
-	ReadFile(ctx context.Context, key string) ([]byte, error)
-	WriteFile(ctx context.Context, key string, data []byte) error
-	Stamp(ctx context.Context, key string) (string, error)
+	Read(ctx context.Context, key string) (data []byte, version string, err error)
+	Stamp(ctx context.Context, key string) (version string, err error)
+	Write(ctx context.Context, key string, data []byte, ifVersion string) (version string, err error)
 	Lock(ctx context.Context, id vault.VideoID) (unlock func(), err error)
 }
 
@@ -34,8 +35,8 @@ type Store struct {
 	Now   func() time.Time
 }
 
-// Create writes the first record of a video whose folder is there, and returns it. When there is a record already it
-// stays as it is and is returned. The record is on disk when Create returns.
+// Create writes the first record of a video whose original is there, and returns it. When there is a record already it
+// stays as it is and is returned. The record is durable when Create returns.
 func (s *Store) Create(ctx context.Context, v vault.Video) (vault.Video, error) {
 	unlock, err := s.Media.Lock(ctx, v.VideoID)
 	if err != nil {
@@ -48,32 +49,46 @@ func (s *Store) Create(ctx context.Context, v vault.Video) (vault.Video, error) 
 	}
 	v.Status, v.Attempt, v.Version = vault.Uploaded, 0, Version
 	v.UpdatedAt = s.stamp()
-	return v, s.write(ctx, v)
+	err = s.write(ctx, v, media.None)
+	if vault.KindOf(err) == vault.Conflict { // in a bucket somebody can come between
+		return s.Get(ctx, v.VideoID)
+	}
+	return v, err
 }
 
 // Get returns the record of a video, a NotFound error if there is none.
 func (s *Store) Get(ctx context.Context, id vault.VideoID) (vault.Video, error) {
-	data, err := s.Media.ReadFile(ctx, media.MetaKey(id))
+	v, _, err := s.read(ctx, id)
+	return v, err
+}
+
+func (s *Store) read(ctx context.Context, id vault.VideoID) (v vault.Video, version string, err error) {
+	data, version, err := s.Media.Read(ctx, media.MetaKey(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return vault.Video{}, errNotFound()
+		return vault.Video{}, "", errNotFound()
 	}
 	if err != nil {
-		return vault.Video{}, fmt.Errorf("read record of video %s: %w", id, err)
+		return vault.Video{}, "", fmt.Errorf("read record of video %s: %w", id, err)
 	}
-	v, err := Unmarshal(data)
+	v, err = Unmarshal(data)
 	if err == nil && v.VideoID != id {
 		err = fmt.Errorf("metadata: the record is that of video %s", v.VideoID)
 	}
 	if err != nil {
-		return vault.Video{}, fmt.Errorf("read record of video %s: %w", id, err)
+		return vault.Video{}, "", fmt.Errorf("read record of video %s: %w", id, err)
 	}
-	return v, nil
+	return v, version, nil
 }
 
-// Update changes the record of a video: change gets the current one and edits it. It holds the lock on the video's
-// folder meanwhile, so change may also move files that belong with the new state. If change fails, or moves the status
-// where it may not go, nothing is written. The new record is on disk when Update returns it.
-func (s *Store) Update(ctx context.Context, id vault.VideoID, change func(*vault.Video) error) (vault.Video, error) {
+// maxTries is how often Update tries to get in between the changes that others make.
+const maxTries = 10
+
+// Update changes the record of a video: change gets the current one and edits it. In a directory it holds the lock on the
+// video's folder meanwhile, so change may also move files that belong with the new state. If change fails, or moves the
+// status where it may not go, nothing is written. If somebody else changes the record meanwhile, as can happen in a bucket
+// and on a network file system that ignores locks, nothing is written either, and change gets the new one. The new record
+// is durable when Update returns it.
+func (s *Store) Update(ctx context.Context, id vault.VideoID, change func(*vault.Video) error) (v vault.Video, err error) {
 	unlock, err := s.Media.Lock(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return vault.Video{}, errNotFound()
@@ -82,7 +97,18 @@ func (s *Store) Update(ctx context.Context, id vault.VideoID, change func(*vault
 		return vault.Video{}, fmt.Errorf("change record of video %s: %w", id, err)
 	}
 	defer unlock()
-	old, err := s.Get(ctx, id)
+	for range maxTries {
+		v, err = s.update(ctx, id, change)
+		if err == nil || vault.KindOf(err) != vault.Conflict {
+			break
+		}
+		time.Sleep(rand.N(20 * time.Millisecond)) // the others too
+	}
+	return v, err
+}
+
+func (s *Store) update(ctx context.Context, id vault.VideoID, change func(*vault.Video) error) (vault.Video, error) {
+	old, version, err := s.read(ctx, id)
 	if err != nil {
 		return vault.Video{}, err
 	}
@@ -94,31 +120,15 @@ func (s *Store) Update(ctx context.Context, id vault.VideoID, change func(*vault
 		return vault.Video{}, fmt.Errorf("video %s cannot go from %s to %s", id, old.Status, v.Status)
 	}
 	v.VideoID, v.Version, v.UpdatedAt = id, Version, s.stamp()
-	if err := s.unchanged(ctx, old); err != nil {
-		return vault.Video{}, err
-	}
-	return v, s.write(ctx, v)
+	return v, s.write(ctx, v, version)
 }
 
-// unchanged is the compare before the swap: it tells when the lock did not keep others out, as on a network file system
-// that ignores locks.
-func (s *Store) unchanged(ctx context.Context, old vault.Video) error {
-	now, err := s.Get(ctx, old.VideoID)
-	if err != nil {
-		return err
-	}
-	if now.Attempt != old.Attempt || now.Status != old.Status || !now.UpdatedAt.Equal(old.UpdatedAt) {
-		return vault.Errorf(vault.Conflict, "video_changed", "the video was changed by somebody else at the same time; try again")
-	}
-	return nil
-}
-
-func (s *Store) write(ctx context.Context, v vault.Video) error {
+func (s *Store) write(ctx context.Context, v vault.Video, ifVersion string) error {
 	data, err := Marshal(v)
 	if err != nil {
 		return err
 	}
-	if err := s.Media.WriteFile(ctx, media.MetaKey(v.VideoID), data); err != nil {
+	if _, err := s.Media.Write(ctx, media.MetaKey(v.VideoID), data, ifVersion); err != nil {
 		return fmt.Errorf("write record of video %s: %w", v.VideoID, err)
 	}
 	// A stale entry is harmless, Public compares stamps; dropping it makes room. So failing to is no error.

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
@@ -32,7 +31,9 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 		return err
 	}
 	until := expiresAt.Add(time.Duration(v.Duration * float64(time.Second)))
-	s.signURIs(parsed, string(id), path.Dir(name), until)
+	if err := s.signURIs(r.Context(), parsed, id, path.Dir(name), until); err != nil {
+		return err
+	}
 	signed, err := parsed.Marshal()
 	if err != nil {
 		return fmt.Errorf("sign playlist: %w", err)
@@ -51,7 +52,7 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 
 // readPlaylist reads a playlist as a value.
 func (s *Streamer) readPlaylist(ctx context.Context, key string) (playlist.Playlist, error) {
-	data, err := s.Media.ReadFile(ctx, key)
+	data, _, err := s.Media.Read(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoMedia()
 	}
@@ -65,10 +66,11 @@ func (s *Streamer) readPlaylist(ctx context.Context, key string) (playlist.Playl
 	return parsed, nil
 }
 
-// signURIs gives each URI of a playlist in folder its own token. The URIs stay relative.
-func (s *Streamer) signURIs(p playlist.Playlist, videoID, folder string, until time.Time) {
+// signURIs gives each URI of a playlist in folder its own token. The URIs stay relative, but for those of segments that
+// are fetched elsewhere.
+func (s *Streamer) signURIs(ctx context.Context, p playlist.Playlist, id vault.VideoID, folder string, until time.Time) error {
 	sign := func(uri string) string {
-		return uri + "?token=" + s.Signer.Sign(videoID, path.Join(folder, uri), until)
+		return uri + "?token=" + s.Signer.Sign(string(id), path.Join(folder, uri), until)
 	}
 	switch p := p.(type) {
 	case *playlist.Multivariant:
@@ -83,9 +85,18 @@ func (s *Streamer) signURIs(p playlist.Playlist, videoID, folder string, until t
 		}
 	case *playlist.Media:
 		for _, seg := range p.Segments {
-			seg.URI = sign(seg.URI)
+			if s.Links == nil {
+				seg.URI = sign(seg.URI)
+				continue
+			}
+			link, err := s.Links.Link(ctx, media.VideoKey(id)+"/"+path.Join(folder, seg.URI), until)
+			if err != nil {
+				return fmt.Errorf("sign playlist: %w", err)
+			}
+			seg.URI = link
 		}
 	}
+	return nil
 }
 
 func (s *Streamer) serveMetadata(w http.ResponseWriter, r *http.Request, id vault.VideoID) error {
@@ -158,7 +169,7 @@ func renditionsOf(p playlist.Playlist) []rendition {
 	list := make([]rendition, 0, len(master.Variants))
 	for _, v := range master.Variants {
 		r := rendition{
-			Name: strings.TrimSuffix(v.URI, ".m3u8"), Playlist: "hls/" + v.URI, Bandwidth: v.Bandwidth, Codecs: v.Codecs,
+			Name: media.RenditionName(v.URI), Playlist: "hls/" + v.URI, Bandwidth: v.Bandwidth, Codecs: v.Codecs,
 		}
 		_, _ = fmt.Sscanf(v.Resolution, "%dx%d", &r.Width, &r.Height) // stays 0x0 if there is none
 		list = append(list, r)

@@ -52,14 +52,14 @@ func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 	case path.Ext(name) == ".m3u8":
 		return s.servePlaylist(w, r, id, name, expiresAt)
 	}
-	return s.serveFile(w, r, id, name)
+	return s.serveFile(w, r, id, name, expiresAt)
 }
 
 func errNoMedia() error {
 	return vault.Errorf(vault.NotFound, "media_not_found", "there is no such media; it may not be ready yet: ask for renditions")
 }
 
-func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string) error {
+func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, expiresAt time.Time) error {
 	f, err := s.Media.Open(r.Context(), media.VideoKey(id)+"/"+name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errNoMedia()
@@ -79,12 +79,38 @@ func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.Vi
 	if err := s.note(r, id, name); err != nil {
 		return err
 	}
+	if s.goesAround(r, info.Size()) {
+		return s.redirect(w, r, id, name, expiresAt)
+	}
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", cacheMedia)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	serveContent(w, r, info.ModTime(), f)
+	return nil
+}
+
+// goesAround reports whether an answer would be larger than what may go through us, and can be had elsewhere.
+func (s *Streamer) goesAround(r *http.Request, size int64) bool {
+	if s.Links == nil || s.MaxDirect == 0 || size <= s.MaxDirect || r.Method == http.MethodHead {
+		return false
+	}
+	var first, last int64
+	n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last)
+	return n != 2 || last-first >= s.MaxDirect || strings.Contains(r.Header.Get("Range"), ",")
+}
+
+// redirect sends whoever wants a large file to where it is. Players are not sent there: playlists name it themselves.
+func (s *Streamer) redirect(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, until time.Time) error {
+	link, err := s.Links.Link(r.Context(), media.VideoKey(id)+"/"+name, until)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "private, no-store")
+	h.Set("Location", link)
+	w.WriteHeader(http.StatusTemporaryRedirect)
 	return nil
 }
 

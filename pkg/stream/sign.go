@@ -2,7 +2,8 @@
 //
 // A link is /media/videos/{videoId}/{path}?token=…, with a token of package token. Playlists are stored with plain
 // relative URIs; on the way out each URI gets a token of its own, which lives as long as the one of the request plus the
-// duration of the video, so that whoever was let in at the start may watch to the end.
+// duration of the video, so that whoever was let in at the start may watch to the end. Where the media are in a bucket,
+// the URI of a segment becomes a link to the bucket itself, for as long: the playlist is what is audited then.
 package stream
 
 import (
@@ -26,10 +27,10 @@ type Auditor interface {
 	Note(ctx context.Context, c audit.Category, e audit.Event) error
 }
 
-// Media is where the bytes are: *media.Dir.
+// Media is where the bytes are: a media.Store.
 type Media interface {
 	Open(ctx context.Context, key string) (media.Object, error)
-	ReadFile(ctx context.Context, key string) ([]byte, error)
+	Read(ctx context.Context, key string) (data []byte, version string, err error)
 }
 
 // Videos tells about videos: *metadata.Store.
@@ -47,6 +48,8 @@ type Progress interface {
 type Streamer struct {
 	Signer     *token.Signer
 	Media      Media
+	Links      media.Linker // where segments can be fetched without us; nil if nowhere
+	MaxDirect  int64        // bytes of a file that goes out through us, if there are Links; 0 sets no limit
 	Videos     Videos
 	Progress   Progress
 	Audit      Auditor

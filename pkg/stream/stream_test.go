@@ -56,6 +56,16 @@ func (a *auditor) Note(_ context.Context, _ audit.Category, e audit.Event) error
 	return nil
 }
 
+// paths are those of all accesses.
+func (a *auditor) paths() (paths []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range a.events {
+		paths = append(paths, e.Path)
+	}
+	return paths
+}
+
 type noCache struct{}
 
 func (noCache) Get(context.Context, vault.VideoID) ([]byte, bool) { return nil, false }
@@ -98,14 +108,14 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.serve(dir)
+	w.serve(dir, nil, 0)
 	return w
 }
 
-func (w *world) serve(dir *media.Dir) {
+func (w *world) serve(store media.Store, links media.Linker, maxDirect int64) {
 	log := slog.New(slog.DiscardHandler)
 	s := &stream.Streamer{
-		Signer: w.signer, Media: dir, Videos: w.videos, Progress: halfway{}, Audit: w.audited,
+		Signer: w.signer, Media: store, Links: links, MaxDirect: maxDirect, Videos: w.videos, Progress: halfway{}, Audit: w.audited,
 		Expiry: 300 * time.Second, MaxExpiry: 86400 * time.Second, PublicPath: "/stage", Log: log,
 	}
 	mux := http.NewServeMux()

@@ -107,7 +107,7 @@ func TestSegmentNamesAreNotUsedAgain(t *testing.T) {
 	if err := w.Transcode(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
-	if files := w.published(id); files != "240p.g2_000.ts 240p.g2_001.ts 240p.m3u8 master.m3u8" {
+	if files := w.published(id); files != "240p.g2.m3u8 240p.g2_000.ts 240p.g2_001.ts master.m3u8" {
 		t.Errorf("published %s", files)
 	}
 	w.wantNothingLeft(id)

@@ -22,26 +22,27 @@ import (
 // job is one attempt at one video.
 type job struct {
 	*Transcoder
-	video    vault.Video
-	attempt  int
-	began    time.Time
-	original string // path
-	hls      string // folder
-	folder   string // where renditions are made
-	log      *slog.Logger
+	video   vault.Video
+	attempt int
+	began   time.Time
+	folder  string // where renditions are made
+	master  []byte // the master playlist of what was made
+	log     *slog.Logger
 }
 
 func (t *Transcoder) newJob(v vault.Video, attempt int) (*job, error) {
-	original, err := t.Store.Path(media.OriginalKey(v.VideoID))
+	folder, err := t.Workshop.Scratch(v.VideoID, fmt.Sprintf("%s%d", workPrefix, attempt))
 	if err != nil {
 		return nil, err
 	}
-	home := filepath.Dir(original)
 	return &job{
-		Transcoder: t, video: v, attempt: attempt, began: time.Now(), original: original, hls: filepath.Join(home, "hls"),
-		folder: filepath.Join(home, fmt.Sprintf(".work-%d", attempt)), log: t.Log.With("videoId", v.VideoID, "attempt", attempt),
+		Transcoder: t, video: v, attempt: attempt, began: time.Now(), folder: folder,
+		log: t.Log.With("videoId", v.VideoID, "attempt", attempt),
 	}, nil
 }
+
+// workPrefix begins the name of a work folder; the attempt follows.
+const workPrefix = ".work-"
 
 // claim makes the video this worker's. A video that is transcoded already only gets what was left undone, and no job.
 func (t *Transcoder) claim(ctx context.Context, id vault.VideoID) (*job, error) {
@@ -76,17 +77,22 @@ func (j *job) work(ctx context.Context) error {
 	if !ok {
 		return permanent("files of this type cannot be transcoded")
 	}
-	source, err := j.probe(ctx, j.original, demuxer)
+	original, release, err := j.Workshop.Local(ctx, media.OriginalKey(j.video.VideoID))
+	if err != nil {
+		return fmt.Errorf("get the original: %w", err)
+	}
+	defer release()
+	source, err := j.probe(ctx, original, demuxer)
 	if err != nil {
 		return explain(err, "the file is damaged, incomplete, or not the kind of video that it begins like")
 	}
-	names, seconds, err := published(j.hls)
+	names, seconds, err := j.published(ctx)
 	if err != nil {
 		return err
 	}
 	source.Duration = cmp.Or(seconds, source.Duration)
 	if names == nil {
-		if names, err = j.encodeAll(ctx, &source); err != nil {
+		if names, err = j.encodeAll(ctx, original, &source); err != nil {
 			return err
 		}
 	}
@@ -96,18 +102,21 @@ func (j *job) work(ctx context.Context) error {
 // prepareFolder makes the work folder, and removes those of attempts before.
 func (j *job) prepareFolder() error {
 	j.removeWork(filepath.Dir(j.folder), j.attempt-1)
+	if err := os.MkdirAll(filepath.Dir(j.folder), durable.DirMode); err != nil {
+		return err
+	}
 	return os.Mkdir(j.folder, durable.DirMode)
 }
 
 // removeWork removes the work folders of attempts up to one. Those of later attempts stay: we may have been overtaken.
 func (t *Transcoder) removeWork(home string, upTo int) {
 	entries, err := os.ReadDir(home)
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Log.Warn("old work folders not removed", "error", err)
 		return
 	}
 	for _, e := range entries {
-		number, found := strings.CutPrefix(e.Name(), ".work-")
+		number, found := strings.CutPrefix(e.Name(), workPrefix)
 		if n, err := strconv.Atoi(number); !found || err != nil || n > upTo {
 			continue
 		}
@@ -119,10 +128,10 @@ func (t *Transcoder) removeWork(home string, upTo int) {
 }
 
 // encodeAll makes every rendition in the work folder and returns their names, highest first.
-func (j *job) encodeAll(ctx context.Context, source *Source) (names []string, err error) {
+func (j *job) encodeAll(ctx context.Context, original string, source *Source) (names []string, err error) {
 	plan := MakePlan(*source, j.Ladder)
 	j.log.InfoContext(ctx, "transcoding", "renditions", len(plan.Renditions), "seconds", plan.seconds())
-	args := plan.arguments(j.original, j.FFmpegThreads, segmentPattern(j.attempt))
+	args := plan.arguments(original, j.FFmpegThreads, segmentPattern(j.attempt))
 	err = j.runner().encode(ctx, j.folder, args, j.limits(plan), func(seconds float64) {
 		if whole := plan.seconds(); whole > 0 {
 			j.Progress.SetProgress(ctx, j.video.VideoID, min(0.99, seconds/whole))
@@ -144,7 +153,7 @@ func (j *job) encodeAll(ctx context.Context, source *Source) (names []string, er
 	for _, e := range slices.Backward(made) {
 		names = append(names, e.plan.Name)
 	}
-	if err := prepare(j.folder, made); err != nil {
+	if j.master, err = prepare(j.folder, made, j.attempt); err != nil {
 		return nil, err
 	}
 	failpoint.Hit("transcode/encoded")

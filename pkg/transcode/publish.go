@@ -1,13 +1,17 @@
 package transcode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
@@ -15,6 +19,7 @@ import (
 	"pulsevault/pkg/internal/durable"
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
 )
 
 // hlsVersion is the protocol version that EXT-X-INDEPENDENT-SEGMENTS asks for (RFC 8216, section 7).
@@ -29,7 +34,7 @@ type encoded struct {
 }
 
 // segmentPattern names the segments of a rendition. A name is never used again for other bytes, so every attempt but the
-// first has its number in it.
+// first has its number in it, as playlists have: see media.PlaylistName.
 func segmentPattern(attempt int) func(rendition string) string {
 	return func(rendition string) string {
 		if attempt > 1 {
@@ -80,7 +85,7 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 	average, peak := bandwidth(sizes, durations, e.playlist.TargetDuration)
 	shown := math.Round(rate.Float()*1000) / 1000
 	e.variant = playlist.MultivariantVariant{
-		URI: r.Name + ".m3u8", Codecs: codecs, Resolution: fmt.Sprintf("%dx%d", r.Width, r.Height), FrameRate: &shown,
+		Codecs: codecs, Resolution: fmt.Sprintf("%dx%d", r.Width, r.Height), FrameRate: &shown,
 		AverageBandwidth: &average, Bandwidth: peak,
 	}
 	return e, nil
@@ -108,27 +113,29 @@ func bandwidth(sizes []int64, durations []float64, target int) (average, peak in
 	return average, max(int(math.Ceil(highest)), average)
 }
 
-// prepare writes the playlists into the work folder and brings everything in it to disk.
-func prepare(work string, renditions []encoded) error {
-	master := playlist.Multivariant{Version: hlsVersion, IndependentSegments: true}
+// prepare writes the playlists of renditions into the work folder, brings everything in it to disk, and returns the master
+// playlist.
+func prepare(work string, renditions []encoded, attempt int) (master []byte, err error) {
+	list := playlist.Multivariant{Version: hlsVersion, IndependentSegments: true}
 	for _, e := range renditions {
 		data, err := e.playlist.Marshal()
 		if err != nil {
-			return fmt.Errorf("write playlist of %s: %w", e.plan.Name, err)
+			return nil, fmt.Errorf("write playlist of %s: %w", e.plan.Name, err)
 		}
+		if err := os.Remove(filepath.Join(work, e.plan.Name+".m3u8")); err != nil { // ffmpeg's
+			return nil, err
+		}
+		e.variant.URI = media.PlaylistName(e.plan.Name, attempt)
 		if err := os.WriteFile(filepath.Join(work, e.variant.URI), data, durable.FileMode); err != nil {
-			return err
+			return nil, err
 		}
-		master.Variants = append(master.Variants, &e.variant)
+		list.Variants = append(list.Variants, &e.variant)
 	}
-	data, err := master.Marshal()
+	master, err = list.Marshal()
 	if err != nil {
-		return fmt.Errorf("write master playlist: %w", err)
+		return nil, fmt.Errorf("write master playlist: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(work, media.MasterPlaylist), data, durable.FileMode); err != nil {
-		return err
-	}
-	return eachFile(work, func(name string) error {
+	return master, eachFile(work, func(name string) error {
 		path := filepath.Join(work, name)
 		if err := os.Chmod(path, durable.FileMode); err != nil { // ffmpeg lets everybody read
 			return err
@@ -137,34 +144,56 @@ func prepare(work string, renditions []encoded) error {
 	})
 }
 
-// publish moves the work folder's files into hls, the master playlist last: once that can be opened, everything that it
-// leads to is there and on disk.
-func publish(work, hls string) error {
-	if err := os.RemoveAll(hls); err != nil { // what a crashed attempt left; no master playlist led there
-		return err
-	}
-	if err := durable.Mkdir(hls, durable.DirMode); err != nil {
-		return err
-	}
-	err := eachFile(work, func(name string) error {
-		if name == media.MasterPlaylist {
-			return nil
-		}
-		return os.Rename(filepath.Join(work, name), filepath.Join(hls, name)) // synced by prepare; the folder is below
+// publish moves the work folder's files into hls/, and then writes the master playlist: once that can be opened,
+// everything that it leads to is there and durable. What other attempts have left is then nobody's any more.
+func (j *job) publish(ctx context.Context) error {
+	files := map[string]string{}
+	err := eachFile(j.folder, func(name string) error {
+		files[media.HLSKey(j.video.VideoID, name)] = filepath.Join(j.folder, name)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := durable.SyncDir(hls); err != nil {
+	if err := j.Store.Import(ctx, files); err != nil {
 		return err
 	}
 	failpoint.Hit("transcode/segments")
-	if err := durable.Rename(filepath.Join(work, media.MasterPlaylist), filepath.Join(hls, media.MasterPlaylist)); err != nil {
-		return err
+	master := media.HLSKey(j.video.VideoID, media.MasterPlaylist)
+	_, err = j.Store.Write(ctx, master, j.master, media.None)
+	if vault.KindOf(err) == vault.Conflict { // which is none of the record
+		err = errors.New("another attempt has written one; the next one will find it")
+	}
+	if err != nil {
+		return fmt.Errorf("write master playlist: %w", err)
 	}
 	failpoint.Hit("transcode/master")
-	return os.Remove(work)
+	err = j.unpublish(ctx, func(key string) bool { return files[key] == "" && key != master })
+	if err != nil {
+		j.log.WarnContext(ctx, "left-over of earlier attempts not removed", "error", err)
+	}
+	return nil
 }
+
+// unpublish removes those files from hls/ that are unwanted.
+func (j *job) unpublish(ctx context.Context, unwanted func(key string) bool) error {
+	keys, err := j.Store.List(ctx, media.HLSKey(j.video.VideoID, ""))
+	if err != nil {
+		return err
+	}
+	return j.Store.Delete(ctx, slices.DeleteFunc(keys, func(key string) bool { return !unwanted(key) })...)
+}
+
+// ours reports whether a key in hls/ has a name that only this attempt gives.
+func (j *job) ours(key string) bool {
+	generation := 1
+	if found := generationForm.FindStringSubmatch(key); found != nil {
+		generation, _ = strconv.Atoi(found[1]) // digits
+	}
+	return generation == j.attempt && path.Base(key) != media.MasterPlaylist
+}
+
+var generationForm = regexp.MustCompile(`\.g([0-9]+)(?:\.m3u8|_[0-9]+\.ts)$`)
 
 func eachFile(dir string, do func(name string) error) error {
 	entries, err := os.ReadDir(dir)
@@ -179,32 +208,46 @@ func eachFile(dir string, do func(name string) error) error {
 	return nil
 }
 
-// published returns the renditions, highest first, that the master playlist in hls leads to, and their duration in
-// seconds; none if there is no master.
-func published(hls string) (names []string, seconds float64, err error) {
-	data, err := os.ReadFile(filepath.Join(hls, media.MasterPlaylist))
+// published returns the renditions, highest first, that the master playlist leads to, and their duration in seconds; none
+// if there is no master.
+func (j *job) published(ctx context.Context) (names []string, seconds float64, err error) {
+	var master playlist.Multivariant
+	err = j.readPlaylist(ctx, media.MasterPlaylist, &master)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	var master playlist.Multivariant
-	if err := master.Unmarshal(data); err != nil {
-		return nil, 0, fmt.Errorf("read master playlist: %w", err)
-	}
-	for i := len(master.Variants) - 1; i >= 0; i-- {
-		names = append(names, strings.TrimSuffix(master.Variants[i].URI, ".m3u8"))
-	}
-	if data, err = os.ReadFile(filepath.Join(hls, master.Variants[0].URI)); err != nil {
-		return nil, 0, err
+	for _, v := range slices.Backward(master.Variants) {
+		names = append(names, media.RenditionName(v.URI))
 	}
 	var first playlist.Media
-	if err := first.Unmarshal(data); err != nil {
-		return nil, 0, fmt.Errorf("read playlist of %s: %w", names[len(names)-1], err)
+	if err := j.readPlaylist(ctx, master.Variants[0].URI, &first); err != nil {
+		return nil, 0, err
 	}
 	for _, s := range first.Segments {
 		seconds += s.Duration.Seconds()
 	}
 	return names, seconds, nil
+}
+
+func (j *job) readPlaylist(ctx context.Context, name string, into playlist.Playlist) error {
+	data, _, err := j.Store.Read(ctx, media.HLSKey(j.video.VideoID, name))
+	if err == nil {
+		err = into.Unmarshal(data)
+	}
+	if err != nil {
+		return fmt.Errorf("read playlist %s: %w", name, err)
+	}
+	return nil
+}
+
+// playable reports whether there is a master playlist.
+func (j *job) playable(ctx context.Context) (bool, error) {
+	_, err := j.Store.Stamp(ctx, media.HLSKey(j.video.VideoID, media.MasterPlaylist))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

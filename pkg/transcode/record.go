@@ -13,7 +13,6 @@ import (
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/internal/failpoint"
-	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 )
 
@@ -23,10 +22,12 @@ func (j *job) finish(ctx context.Context, s Source, names []string) error {
 		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
 			return errOvertaken
 		}
-		if _, err := os.Stat(filepath.Join(j.hls, media.MasterPlaylist)); errors.Is(err, os.ErrNotExist) {
-			if err := publish(j.folder, j.hls); err != nil {
-				return fmt.Errorf("publish: %w", err)
-			}
+		playable, err := j.playable(ctx)
+		if err == nil && !playable {
+			err = j.publish(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("publish: %w", err)
 		}
 		now := time.Now().UTC().Truncate(time.Microsecond)
 		v.Status, v.TranscodedAt, v.TranscodeDuration = vault.Transcoded, &now, time.Since(j.began).Round(time.Millisecond).Seconds()
@@ -49,11 +50,11 @@ func (j *job) finish(ctx context.Context, s Source, names []string) error {
 
 // conclude records the end of a video's transcode in the audit log, and that it wants no more work.
 func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
-	original, err := t.Store.Path(media.OriginalKey(v.VideoID))
+	folder, err := t.Workshop.Scratch(v.VideoID, workPrefix)
 	if err != nil {
 		return err
 	}
-	t.removeWork(filepath.Dir(original), v.Attempt)
+	t.removeWork(filepath.Dir(folder), v.Attempt)
 	action, details := "video.transcoded", map[string]any{"attempt": v.Attempt, "renditions": v.Renditions, "duration": v.Duration}
 	if v.Status == vault.TranscodeFailed {
 		action, details = "video.transcode_failed", map[string]any{"attempt": v.Attempt, "reason": v.TranscodeError}
@@ -66,7 +67,7 @@ func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
 		return err
 	}
 	failpoint.Hit("transcode/audited")
-	if err := t.Store.Unmark(ctx, v.VideoID); err != nil {
+	if err := t.Markers.Unmark(ctx, v.VideoID); err != nil {
 		return fmt.Errorf("remove marker: %w", err)
 	}
 	failpoint.Hit("transcode/unmarked")
@@ -101,12 +102,13 @@ func (j *job) leave(ctx context.Context, change func(*vault.Video)) (vault.Video
 		}
 		change(v)
 		if v.Status == vault.TranscodeFailed {
-			return os.RemoveAll(j.hls)
+			return j.unpublish(ctx, func(string) bool { return true })
 		}
-		if _, err := os.Stat(filepath.Join(j.hls, media.MasterPlaylist)); errors.Is(err, os.ErrNotExist) {
-			return os.RemoveAll(j.hls)
+		playable, err := j.playable(ctx)
+		if err != nil || playable {
+			return err
 		}
-		return nil
+		return j.unpublish(ctx, j.ours)
 	})
 	return v, errors.Join(err, os.RemoveAll(j.folder))
 }

@@ -3,16 +3,18 @@
 // It writes in this order:
 //
 //	the attempt raised in meta.json        from here on the video is this worker's
-//	the renditions, in a work folder       videos/{videoId}/.work-{attempt}
-//	segments and playlists, moved to hls/  each on disk before it is moved
+//	the renditions, in a work folder       .work-{attempt}
+//	segments and playlists, moved to hls/  each whole before it is moved
 //	master.m3u8                            from here on the video plays
 //	meta.json                              transcoded
 //	the audit entry
 //	the marker removed
 //
 // From the first move to meta.json the worker holds the lock on the video's folder and has seen that the attempt in
-// meta.json is still its own: one that was paused and overtaken publishes nothing. A crash at any point is repaired by
-// transcoding again; when the master playlist is there already, only the rest is done.
+// meta.json is still its own: one that was paused and overtaken publishes nothing. In a bucket, which has no locks, every
+// attempt has names of its own for segments and playlists, the master playlist is written only if there is none, and
+// meta.json only over the one that was read: one of two attempts can come through, whole. A crash at any point is repaired
+// by transcoding again; when the master playlist is there already, only the rest is done.
 package transcode
 
 import (
@@ -25,6 +27,7 @@ import (
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/internal/failpoint"
+	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 )
 
@@ -34,9 +37,8 @@ type Videos interface {
 	Update(ctx context.Context, id vault.VideoID, change func(*vault.Video) error) (vault.Video, error)
 }
 
-// Store says where media are on this machine, and forgets what a video wanted.
-type Store interface {
-	Path(key string) (string, error)
+// Markers are the videos that want work.
+type Markers interface {
 	Unmark(ctx context.Context, id vault.VideoID) error
 }
 
@@ -58,7 +60,9 @@ type Counter interface {
 // Transcoder transcodes videos. Any number of workers may be given the same one; one of them does it.
 type Transcoder struct {
 	Videos        Videos
-	Store         Store
+	Store         media.Store
+	Workshop      media.Workshop // of the same store
+	Markers       Markers
 	Audit         Auditor
 	Progress      Progress
 	Counter       Counter

@@ -128,7 +128,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.Transcoder = &transcode.Transcoder{
-		Videos: w.videos, Store: w.dir, Audit: w.told, Progress: w.told, Counter: w.told, Ladder: transcode.Ladder(),
+		Videos: w.videos, Store: w.dir, Workshop: w.dir, Markers: media.Markers{Store: w.dir}, Audit: w.told, Progress: w.told, Counter: w.told, Ladder: transcode.Ladder(),
 		Metrics: transcode.NewMetrics(w.registry), Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}
 	return w
@@ -155,7 +155,7 @@ func (w *world) add(path, contentType string) vault.VideoID {
 	if err := os.WriteFile(filepath.Join(w.folder(id), "original.mp4"), data, 0o640); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.dir.Mark(w.t.Context(), id, vault.NewUploadID()); err != nil {
+	if err := w.Markers.(media.Markers).Mark(w.t.Context(), id, vault.NewUploadID()); err != nil {
 		w.t.Fatal(err)
 	}
 	w.videos.v[id] = vault.Video{VideoID: id, ContentType: contentType, OriginalSize: int64(len(data)), Status: vault.Uploaded, UploadedAt: time.Now()}

@@ -5,23 +5,25 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
+	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
 
 	"pulsevault/pkg/vault"
 )
 
-// dataStore shows a Dir to tusd's handler. tusd's own file store appends wherever the file ends, truncates its record in
-// place and syncs nothing.
+// dataStore shows a Store to tusd's handler. tusd's own file store appends wherever the file ends, truncates its record in
+// place and syncs nothing; its store for S3 deletes the acknowledged bytes behind the last part before it has written them
+// elsewhere.
 type dataStore struct {
-	dir        *Dir
+	store      Store
+	now        func() time.Time
 	terminated func(ctx context.Context, u vault.Upload) // is told before an upload is removed
 }
 
 func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
-	u, err := s.dir.create(ctx, info.Size, info.MetaData)
+	u, err := s.store.Create(ctx, info.Size, info.MetaData)
 	if err != nil {
 		return nil, tusError(err)
 	}
@@ -34,11 +36,11 @@ func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, 
 	if err != nil {
 		return nil, handler.ErrNotFound
 	}
-	u, err := s.dir.Get(ctx, id)
+	u, err := s.store.Get(ctx, id)
 	if err != nil {
 		return nil, tusError(err)
 	}
-	if s.dir.Expired(u) {
+	if u.Expired(s.now()) {
 		return nil, handler.NewError("ERR_UPLOAD_EXPIRED", "the upload has expired; create a new one", http.StatusGone)
 	}
 	noteExpiry(ctx, u)
@@ -60,7 +62,7 @@ func (s *session) WriteChunk(ctx context.Context, offset int64, src io.Reader) (
 	if offset != s.upload.Offset {
 		return 0, handler.ErrMismatchOffset
 	}
-	n, err := s.store.dir.writePiece(ctx, &s.upload, src)
+	n, err := s.store.store.Append(ctx, &s.upload, src)
 	noteExpiry(ctx, s.upload)
 	return n, tusError(err)
 }
@@ -71,11 +73,9 @@ func (s *session) GetInfo(context.Context) (handler.FileInfo, error) {
 	}, nil
 }
 
-// GetReader serves tusd's GET, which is not part of tus and not mounted: the bytes are nobody's to read before they are a
+// GetReader is for tusd's GET, which is not part of tus and not mounted: the bytes are nobody's to read before they are a
 // video.
-func (s *session) GetReader(context.Context) (io.ReadCloser, error) {
-	return os.Open(s.store.dir.DataPath(s.upload.UploadID))
-}
+func (s *session) GetReader(context.Context) (io.ReadCloser, error) { return nil, handler.ErrNotFound }
 
 func (s *session) FinishUpload(context.Context) error { return nil }
 
@@ -84,7 +84,7 @@ func (s *session) Terminate(ctx context.Context) error {
 		return handler.NewError("ERR_UPLOAD_FINALIZED", "the upload has become a video and can no longer be taken back", http.StatusConflict)
 	}
 	s.store.terminated(ctx, s.upload)
-	return tusError(s.store.dir.remove(s.upload))
+	return tusError(s.store.store.Remove(ctx, s.upload))
 }
 
 // tusError gives an error the status that it has on every other route; tusd knows only its own kind.
@@ -96,6 +96,8 @@ func tusError(err error) error {
 	switch e.Kind {
 	case vault.NotFound:
 		return handler.ErrNotFound
+	case vault.Conflict:
+		return handler.NewError("ERR_UPLOAD_CHANGED", e.Message, http.StatusConflict)
 	case vault.NoSpace:
 		return handler.NewError("ERR_NO_SPACE", e.Message, http.StatusInsufficientStorage)
 	case vault.Unavailable:

@@ -33,13 +33,14 @@ type Counter interface {
 
 // Config is what the HTTP side of uploads is made from.
 type Config struct {
-	Dir        *Dir
+	Store      Store
 	Locker     handler.Locker // keeps two writers out of one upload, over all processes
 	Audit      Auditor
 	Counter    Counter
 	Metrics    *Metrics
 	MaxSize    int64  // bytes an upload may have at most
 	PublicPath string // goes in front of Location
+	Now        func() time.Time
 	Log        *slog.Logger
 }
 
@@ -74,7 +75,7 @@ type Handler struct {
 func NewHandler(c Config) (*Handler, error) {
 	h := &Handler{Config: c}
 	composer := handler.NewStoreComposer()
-	store := dataStore{c.Dir, h.terminated}
+	store := dataStore{c.Store, c.Now, h.terminated}
 	composer.UseCore(store)
 	composer.UseTerminater(store)
 	composer.UseLocker(patientLocker{c.Locker})
@@ -97,12 +98,12 @@ func NewHandler(c Config) (*Handler, error) {
 // not fail the request: the upload is there whatever the log says, and finalize insists on the entry.
 func (h *Handler) completed(e handler.HookEvent) (handler.HTTPResponse, error) {
 	x := exchangeOf(e.Context)
-	u, err := h.Dir.Get(e.Context, vault.UploadID(e.Upload.ID))
+	u, err := h.Store.Get(e.Context, vault.UploadID(e.Upload.ID))
 	if err == nil {
 		err = h.Announce(e.Context, &u, x.client, x.requestID)
 	}
 	if err == nil {
-		err = h.Dir.Save(e.Context, u)
+		err = h.Store.Save(e.Context, &u)
 	}
 	if err != nil {
 		h.Log.ErrorContext(e.Context, "completed upload not announced; finalize will", "uploadId", e.Upload.ID, "error", err)
@@ -189,11 +190,11 @@ func (h *Handler) Status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errNotFound()
 	}
-	u, err := h.Dir.Get(r.Context(), id)
+	u, err := h.Store.Get(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	if h.Dir.Expired(u) {
+	if u.Expired(h.Now()) {
 		return errNotFound()
 	}
 	w.Header().Set("Cache-Control", "no-store")

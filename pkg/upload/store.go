@@ -1,9 +1,15 @@
 // Package upload takes a video in, piece by resumable piece, over tus 1.0.0 (https://tus.io/protocols/resumable-upload).
 //
-// The directory holds two files for an upload:
+// A directory holds two files for an upload:
 //
 //	{uploadId}        the bytes so far; gone once the upload has become a video
 //	{uploadId}.json   the record, a vault.Upload, replaced whole at every change
+//
+// A bucket holds, beside the parts of a multipart upload of the video's original,
+//
+//	uploads/{uploadId}.json    the record
+//	tails/{uploadId}-{uuid}    the bytes behind the last part, if there are any
+//	open/{uploadId}            a marker until the upload has become a video; it holds S3's name of the multipart upload
 //
 // A piece is written at the record's offset, synced, and only then does the record move on to the new offset: what an
 // answer acknowledges is on disk. Bytes beyond the record's offset are the rest of a piece that nobody was told about;
@@ -17,86 +23,61 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
-	"io/fs"
-	"log/slog"
-	"os"
-	"path/filepath"
+	"io"
 	"syscall"
 	"time"
 
-	"pulsevault/pkg/internal/durable"
 	"pulsevault/pkg/vault"
 )
 
-// Dir keeps uploads in a directory. Any number of processes may use the same one; whoever changes an upload holds its
-// lock (tusd's handlers and Hold see to that).
-type Dir struct {
-	Path   string        // UPLOAD_DIR
-	Expiry time.Duration // how long an upload that nobody adds to is kept
-	Now    func() time.Time
-	Log    *slog.Logger
+// Store keeps uploads: a Dir or a Bucket. Whoever changes an upload holds its lock: tusd's handlers do, and finalize and
+// the sweep by Hold.
+type Store interface {
+	// Create begins an upload that will have so many bytes. Its record is durable when Create returns.
+	Create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error)
+	// Get returns the record of an upload, also of one that has expired. One that is not there is a NotFound error.
+	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
+	// Save replaces the record of an upload. It is durable when Save returns. A bucket refuses, with a Conflict, to replace
+	// a record that somebody else has replaced since it was read.
+	Save(ctx context.Context, u *vault.Upload) error
+	// Append adds what src gives to the upload and returns how many bytes it took. Those bytes, the record and the hash
+	// state are durable when it returns without an error of its own; src's error comes with what it gave before. After
+	// another error the record stands at an offset up to which everything is durable; the bytes beyond do not count.
+	Append(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error)
+	// Remove forgets an upload.
+	Remove(ctx context.Context, u vault.Upload) error
 }
 
-const recordSuffix = ".json"
-
-// Init makes the directory.
-func (d *Dir) Init() error {
-	if err := durable.Mkdir(d.Path, durable.DirMode); err != nil {
-		return fmt.Errorf("upload: %w", err)
-	}
-	return nil
+// Deliverer is the side of a Store that finalize and the sweep see: a Dir or a Bucket.
+type Deliverer interface {
+	// Head returns the first HeadSize bytes of an upload that has not been delivered, or all if it has fewer.
+	Head(ctx context.Context, u vault.Upload) ([]byte, error)
+	// Deliver makes the bytes of a complete upload the original of its video, in a time that does not grow with them. A
+	// repeat does nothing.
+	Deliver(ctx context.Context, u vault.Upload) error
+	// Open lists the uploads that have not been delivered, among them ones without a record and ones that finalize has
+	// begun with.
+	Open(ctx context.Context) ([]vault.UploadID, error)
+	// Discard removes an upload if it has expired, or if it has no record and has been without one for as long as uploads
+	// are kept. It reports whether it did.
+	Discard(ctx context.Context, id vault.UploadID) (bool, error)
 }
 
-// DataPath is where the bytes of an upload are until it becomes a video.
-func (d *Dir) DataPath(id vault.UploadID) string { return filepath.Join(d.Path, string(id)) }
+// HeadSize is how many bytes tell the type of a file.
+const HeadSize = 4096
 
-func (d *Dir) recordPath(id vault.UploadID) string { return d.DataPath(id) + recordSuffix }
-
-// Get returns the record of an upload, also of one that has expired. One that is not there is a NotFound error.
-func (d *Dir) Get(_ context.Context, id vault.UploadID) (vault.Upload, error) {
-	data, err := os.ReadFile(d.recordPath(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return vault.Upload{}, errNotFound()
+func newUpload(size int64, metadata map[string]string, now time.Time, expiry time.Duration) vault.Upload {
+	return vault.Upload{
+		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: size, Metadata: metadata,
+		CreatedAt: now.UTC(), ExpiresAt: now.UTC().Add(expiry),
 	}
-	if err != nil {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
-	}
-	var u vault.Upload
-	if err := json.Unmarshal(data, &u); err != nil {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
-	}
-	if u.UploadID != id || u.Offset < 0 || u.Offset > u.Size {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: it is not a record of that upload", id)
-	}
-	return u, nil
 }
-
-func errNotFound() error {
-	return vault.Errorf(vault.NotFound, "upload_not_found", "there is no such upload; create one with POST /uploads")
-}
-
-// Save replaces the record of an upload. It is on disk when Save returns.
-func (d *Dir) Save(_ context.Context, u vault.Upload) error {
-	data, err := json.Marshal(u)
-	if err != nil {
-		return fmt.Errorf("write record of upload %s: %w", u.UploadID, err)
-	}
-	if err := durable.WriteFile(d.recordPath(u.UploadID), data, durable.FileMode); err != nil {
-		return fmt.Errorf("write record of upload %s: %w", u.UploadID, noSpace(err))
-	}
-	return nil
-}
-
-// Expired reports whether the upload was left alone for so long that it may go. One that has been handed to finalize
-// never does.
-func (d *Dir) Expired(u vault.Upload) bool { return u.Finalize == nil && d.Now().After(u.ExpiresAt) }
 
 // Checksum returns the lower-case hex SHA-256 of the bytes before the record's offset.
-func (d *Dir) Checksum(u vault.Upload) (string, error) {
+func Checksum(u vault.Upload) (string, error) {
 	h, err := restoreHash(u)
 	if err != nil {
 		return "", err
@@ -130,76 +111,8 @@ func unmarshalHash(h hash.Hash, state []byte) error {
 	return nil
 }
 
-func (d *Dir) create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error) {
-	if free, ok := freeBytes(d.Path); ok && size > free {
-		return vault.Upload{}, errNoSpace()
-	}
-	now := d.Now().UTC()
-	u := vault.Upload{
-		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: size, Metadata: metadata,
-		CreatedAt: now, ExpiresAt: now.Add(d.Expiry),
-	}
-	f, err := os.OpenFile(d.DataPath(u.UploadID), os.O_CREATE|os.O_EXCL|os.O_WRONLY, durable.FileMode)
-	if err != nil {
-		return vault.Upload{}, fmt.Errorf("create upload: %w", noSpace(err))
-	}
-	if err := errors.Join(f.Close(), d.Save(ctx, u)); err != nil {
-		_ = os.Remove(d.DataPath(u.UploadID))
-		return vault.Upload{}, err
-	}
-	return u, nil
-}
-
-// remove forgets an upload: the record first, so that a crash leaves bytes without a record, which the sweep removes, and
-// not a record that promises bytes.
-func (d *Dir) remove(u vault.Upload) error {
-	if err := durable.Remove(d.recordPath(u.UploadID)); err != nil {
-		return fmt.Errorf("remove upload %s: %w", u.UploadID, err)
-	}
-	if err := durable.Remove(d.DataPath(u.UploadID)); err != nil {
-		return fmt.Errorf("remove upload %s: %w", u.UploadID, err)
-	}
-	return nil
-}
-
-// Open lists the uploads whose bytes have not become a video yet, among them ones without a record and ones that
-// finalize has begun with.
-func (d *Dir) Open(context.Context) ([]vault.UploadID, error) {
-	f, err := os.Open(d.Path)
-	if err != nil {
-		return nil, fmt.Errorf("list uploads: %w", err)
-	}
-	names, err := f.Readdirnames(-1)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("list uploads: %w", err)
-	}
-	var ids []vault.UploadID
-	for _, name := range names {
-		if id, err := vault.ParseUploadID(name); err == nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
-}
-
-// Discard removes an upload whose lock the caller holds if it has expired, or if its bytes have no record and were last
-// written longer ago than uploads are kept. It reports whether it did.
-func (d *Dir) Discard(ctx context.Context, id vault.UploadID) (bool, error) {
-	u, err := d.Get(ctx, id)
-	switch {
-	case err == nil && d.Expired(u):
-		return true, d.remove(u)
-	case vault.KindOf(err) != vault.NotFound:
-		return false, err
-	}
-	info, err := os.Stat(d.DataPath(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil || d.Now().Sub(info.ModTime()) < d.Expiry {
-		return false, err
-	}
-	return true, durable.Remove(d.DataPath(id))
+func errNotFound() error {
+	return vault.Errorf(vault.NotFound, "upload_not_found", "there is no such upload; create one with POST /uploads")
 }
 
 func errNoSpace() *vault.Error {

@@ -91,7 +91,7 @@ func newWorldIn(t *testing.T, dir string) *world {
 		t.Fatal(err)
 	}
 	h, err := upload.NewHandler(upload.Config{
-		Dir: w.dir, Locker: memorylocker.New(), Audit: w.recorder, Counter: w.recorder,
+		Store: w.dir, Locker: memorylocker.New(), Audit: w.recorder, Counter: w.recorder, Now: w.clock.Now,
 		Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, PublicPath: "/stage", Log: log,
 	})
 	if err != nil {
@@ -183,7 +183,7 @@ func (w *world) wantStored(id vault.UploadID, sent []byte) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	sum, err := w.dir.Checksum(u)
+	sum, err := upload.Checksum(u)
 	want := sha256.Sum256(sent)
 	if err != nil || sum != hex.EncodeToString(want[:]) || !u.Complete() {
 		w.t.Fatalf("record says complete=%v checksum=%s (%v), want %x", u.Complete(), sum, err, want)
@@ -428,7 +428,7 @@ func TestUploadThatBecameAVideoCannotBeTerminated(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.Finalize = &vault.FinalizeRequest{Filename: "x"}
-	if err := w.dir.Save(t.Context(), u); err != nil {
+	if err := w.dir.Save(t.Context(), &u); err != nil {
 		t.Fatal(err)
 	}
 	w.expect(w.do("DELETE", "/uploads/"+string(id), nil), 409)

@@ -15,10 +15,8 @@ import (
 // checkpoint is how many bytes of a piece come in before the record moves on within it.
 const checkpoint = 64 << 20
 
-// writePiece adds what src gives to the upload and returns how many bytes it took. Those bytes, the record and the hash
-// state are on disk when it returns without error. On an error the record stands at an offset up to which everything is
-// on disk; the bytes beyond do not count.
-func (d *Dir) writePiece(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error) {
+// Append writes a piece at the record's offset.
+func (d *Dir) Append(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error) {
 	f, err := openData(d.DataPath(u.UploadID))
 	if err != nil {
 		return 0, fmt.Errorf("open upload %s: %w", u.UploadID, err)
@@ -159,7 +157,7 @@ func (p *piece) commit(ctx context.Context, next vault.Upload) error {
 		return fmt.Errorf("sync upload %s: %w", next.UploadID, err)
 	}
 	failpoint.Hit("upload/synced")
-	if err := p.dir.Save(ctx, next); err != nil {
+	if err := p.dir.Save(ctx, &next); err != nil {
 		return err
 	}
 	p.upload = next

@@ -25,6 +25,15 @@ func NewUploadID() UploadID { return UploadID(newID()) }
 // NewVideoID returns a fresh VideoID.
 func NewVideoID() VideoID { return VideoID(newID()) }
 
+// Time is when the id was made; the zero time for one that is not of version 7.
+func (id UploadID) Time() time.Time {
+	u, err := uuid.Parse(string(id))
+	if err != nil || u.Version() != 7 {
+		return time.Time{}
+	}
+	return time.Unix(u.Time().UnixTime())
+}
+
 // ParseUploadID accepts exactly the canonical lower-case form of a UUID.
 func ParseUploadID(s string) (UploadID, error) {
 	if !idForm.MatchString(s) {
@@ -119,20 +128,43 @@ func (t Task) Validate() error {
 // Upload is the record of one upload, from its first byte for as long as its video lives.
 type Upload struct {
 	UploadID  UploadID          `json:"uploadId"`
-	VideoID   VideoID           `json:"videoId"`            // what it will become
-	Size      int64             `json:"size"`               // bytes it will have when it is complete
-	Offset    int64             `json:"offset"`             // bytes that are on disk
-	HashState []byte            `json:"hashState"`          // SHA-256 over those bytes, as crypto/sha256 marshals it (108 bytes)
-	Metadata  map[string]string `json:"metadata,omitempty"` // as the client sent it with tus
+	VideoID   VideoID           `json:"videoId"`             // what it will become
+	Size      int64             `json:"size"`                // bytes it will have when it is complete
+	Offset    int64             `json:"offset"`              // bytes that are durable
+	HashState []byte            `json:"hashState"`           // SHA-256 over those bytes, as crypto/sha256 marshals it (108 bytes)
+	Metadata  map[string]string `json:"metadata,omitempty"`  // as the client sent it with tus
+	Multipart *Multipart        `json:"multipart,omitempty"` // where the bytes are, if that is a bucket
 	CreatedAt time.Time         `json:"createdAt"`
 	ExpiresAt time.Time         `json:"expiresAt"`
 	Announced bool              `json:"announced,omitempty"` // that it is complete has been counted and is in the audit log
 	Finalize  *FinalizeRequest  `json:"finalize,omitempty"`  // the first one that was accepted
 	Finalized bool              `json:"finalized,omitempty"` // everything that Finalize asked for has been done
+
+	Version string `json:"-"` // of the record that was read, in a store that compares and swaps
 }
 
 // Complete reports whether every byte is there, and there is one.
 func (u Upload) Complete() bool { return u.Size > 0 && u.Offset == u.Size }
+
+// Expired reports whether the upload was left alone for so long that it may go. One that has been handed to finalize
+// never does.
+func (u Upload) Expired(now time.Time) bool { return u.Finalize == nil && now.After(u.ExpiresAt) }
+
+// Multipart says where the bytes of an upload are in a bucket until it becomes a video: in the parts of a multipart upload
+// of S3, which has opened on the key of the video's original, and, what is too short for a part, in an object of its own.
+type Multipart struct {
+	ID       string `json:"id"`             // as S3 calls it
+	Parts    []Part `json:"parts"`          // numbered from 1
+	Tail     string `json:"tail,omitempty"` // key of the bytes that follow the parts
+	TailSize int64  `json:"tailSize,omitempty"`
+	Head     []byte `json:"head"` // the first bytes, which tell the type: parts cannot be read
+}
+
+// Part is one part of a multipart upload.
+type Part struct {
+	ETag string `json:"etag"`
+	Size int64  `json:"size"`
+}
 
 // FinalizeRequest is what a client asked for when it turned its upload into a video, and what we learnt on accepting it.
 type FinalizeRequest struct {

@@ -1,0 +1,117 @@
+package mediatest
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"pulsevault/pkg/media"
+)
+
+// S3 is a server of the S3 protocol on this machine, with a bucket.
+type S3 struct {
+	Endpoint, Bucket, Region string
+	AccessKey, Secret        string
+	Dir                      string // where the server keeps the objects, in a folder of the bucket's name
+}
+
+// StartS3 runs a versitygw until the test ends.
+func StartS3(t *testing.T) S3 {
+	t.Helper()
+	program := findVersitygw(t)
+	s := S3{Bucket: "pulsevault", Region: "eu-central-1", AccessKey: "AKIAEXAMPLE", Secret: "an example of a secret", Dir: t.TempDir()}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	s.Endpoint = "http://" + address
+	cmd := exec.Command(program, "--port", address, "--region", s.Region, "--quiet", "posix", s.Dir)
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.Secret)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	s.await(t)
+	for name, value := range s.Env() {
+		t.Setenv(name, value)
+	}
+	if _, err := s.Open(t).Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &s.Bucket}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Env is what a client needs in its environment.
+func (s S3) Env() map[string]string {
+	return map[string]string{"AWS_ACCESS_KEY_ID": s.AccessKey, "AWS_SECRET_ACCESS_KEY": s.Secret, "AWS_REGION": s.Region}
+}
+
+// Open returns the bucket, as a process of its own would have it.
+func (s S3) Open(t *testing.T) *media.Bucket {
+	t.Helper()
+	b, err := media.OpenBucket(t.Context(), media.BucketOptions{Bucket: s.Bucket, Region: s.Region, Endpoint: s.Endpoint, Scratch: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func (s S3) await(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Endpoint, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the S3 server does not answer: ", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// findVersitygw looks where make installs it, and among the programs of the machine.
+func findVersitygw(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if found, _ := filepath.Glob(filepath.Join(dir, ".tools", "versitygw@*", "versitygw")); len(found) > 0 {
+			return found[0]
+		}
+	}
+	path, err := exec.LookPath("versitygw")
+	if err != nil {
+		t.Skip("NOT TESTED: the bucket, for want of an S3 server: make deps-test builds versitygw")
+	}
+	return path
+}

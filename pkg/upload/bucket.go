@@ -1,0 +1,214 @@
+package upload
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/uuid"
+
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
+)
+
+// Bucket keeps uploads in a bucket. The bytes go to where the video's original will be, as a multipart upload that
+// finalize completes: nothing is copied. The record says which parts count. A record is replaced only by whoever has read
+// it last, so that two writers, whom the lock may have failed to keep apart, cannot both count theirs.
+type Bucket struct {
+	Media  *media.Bucket
+	Expiry time.Duration // how long an upload that nobody adds to is kept
+	Now    func() time.Time
+	Log    *slog.Logger
+}
+
+const (
+	openPrefix  = "open/"
+	partSize    = 8 << 20 // bytes of a part; S3 wants 5 MiB or more of all but the last
+	maxParts    = 10_000
+	partTimeout = 2 * time.Minute // for one part to reach S3
+	// completeTimeout is for S3 to put the parts together. Who cannot wait so long finds it done by a repeat.
+	completeTimeout = 5 * time.Minute
+)
+
+func recordKey(id vault.UploadID) string { return "uploads/" + string(id) + ".json" }
+func openKey(id vault.UploadID) string   { return openPrefix + string(id) }
+
+func newTailKey(id vault.UploadID) string {
+	return "tails/" + string(id) + "-" + uuid.NewString()
+}
+
+// Create begins a multipart upload, then leaves the marker and the record. A crash before the marker leaves a multipart
+// upload without parts, which costs nothing; the bucket should have a rule that aborts such.
+func (b *Bucket) Create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error) {
+	u := newUpload(size, metadata, b.Now(), b.Expiry)
+	out, err := b.Media.Client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket: &b.Media.Name, Key: aws.String(media.OriginalKey(u.VideoID)),
+	})
+	if err != nil {
+		return u, media.BucketError("begin a multipart upload", err)
+	}
+	u.Multipart = &vault.Multipart{ID: aws.ToString(out.UploadId)}
+	marker := media.OriginalKey(u.VideoID) + "\n" + u.Multipart.ID
+	if _, err := b.Media.Write(ctx, openKey(u.UploadID), []byte(marker), media.None); err != nil {
+		return u, err
+	}
+	return u, b.Save(ctx, &u)
+}
+
+// Get reads a record and the version that it is.
+func (b *Bucket) Get(ctx context.Context, id vault.UploadID) (vault.Upload, error) {
+	data, version, err := b.Media.Read(ctx, recordKey(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return vault.Upload{}, errNotFound()
+	}
+	if err != nil {
+		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
+	}
+	var u vault.Upload
+	if err := json.Unmarshal(data, &u); err != nil {
+		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
+	}
+	if u.UploadID != id || u.Multipart == nil || u.Offset > u.Size || u.Offset != sizeOf(u.Multipart) {
+		return vault.Upload{}, fmt.Errorf("read record of upload %s: it is not a record of that upload in a bucket", id)
+	}
+	u.Version = version
+	return u, nil
+}
+
+func sizeOf(m *vault.Multipart) int64 {
+	n := m.TailSize
+	for _, p := range m.Parts {
+		n += p.Size
+	}
+	return n
+}
+
+// Save replaces the record that u was read from.
+func (b *Bucket) Save(ctx context.Context, u *vault.Upload) error {
+	data, err := json.Marshal(u)
+	if err != nil {
+		return fmt.Errorf("write record of upload %s: %w", u.UploadID, err)
+	}
+	version, err := b.Media.Write(ctx, recordKey(u.UploadID), data, u.Version)
+	if err != nil {
+		return fmt.Errorf("write record of upload %s: %w", u.UploadID, err)
+	}
+	u.Version = version
+	return nil
+}
+
+// Remove removes the record first: what a crash leaves promises nothing, and the marker tells the sweep of it.
+func (b *Bucket) Remove(ctx context.Context, u vault.Upload) error {
+	if err := b.Media.Delete(ctx, recordKey(u.UploadID)); err != nil {
+		return err
+	}
+	if err := b.abort(ctx, media.OriginalKey(u.VideoID), u.Multipart.ID); err != nil {
+		return err
+	}
+	return b.close(ctx, u)
+}
+
+// close removes the marker, and what is no longer needed.
+func (b *Bucket) close(ctx context.Context, u vault.Upload) error {
+	keys := []string{openKey(u.UploadID)}
+	if u.Multipart.Tail != "" {
+		keys = append(keys, u.Multipart.Tail)
+	}
+	return b.Media.Delete(ctx, keys...)
+}
+
+func (b *Bucket) abort(ctx context.Context, key, id string) error {
+	_, err := b.Media.Client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.Media.Name, Key: &key, UploadId: &id})
+	var gone *types.NoSuchUpload
+	if err == nil || errors.As(err, &gone) {
+		return nil
+	}
+	return media.BucketError("abort the multipart upload of "+key, err)
+}
+
+// Head is kept in the record, because parts cannot be read.
+func (b *Bucket) Head(_ context.Context, u vault.Upload) ([]byte, error) {
+	return u.Multipart.Head, nil
+}
+
+// Deliver has S3 put the parts together, unless that was done before.
+func (b *Bucket) Deliver(ctx context.Context, u vault.Upload) error {
+	key := media.OriginalKey(u.VideoID)
+	_, err := b.Media.Stamp(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = b.complete(ctx, key, u)
+	}
+	if err != nil {
+		return err
+	}
+	return b.close(ctx, u)
+}
+
+func (b *Bucket) complete(ctx context.Context, key string, u vault.Upload) error {
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	parts := make([]types.CompletedPart, len(u.Multipart.Parts))
+	for i, p := range u.Multipart.Parts {
+		parts[i] = types.CompletedPart{ETag: aws.String(p.ETag), PartNumber: aws.Int32(int32(i) + 1)}
+	}
+	_, err := b.Media.Client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: &b.Media.Name, Key: &key, UploadId: &u.Multipart.ID, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	})
+	if err == nil {
+		return nil
+	}
+	// A repeat, by the client or by somebody else, finds no multipart upload when the first try has succeeded.
+	if _, there := b.Media.Stamp(ctx, key); there == nil {
+		return nil
+	}
+	return media.BucketError("complete the upload of "+key, err)
+}
+
+// Open lists the markers.
+func (b *Bucket) Open(ctx context.Context) ([]vault.UploadID, error) {
+	keys, err := b.Media.List(ctx, openPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list uploads: %w", err)
+	}
+	var ids []vault.UploadID
+	for _, key := range keys {
+		if id, err := vault.ParseUploadID(strings.TrimPrefix(key, openPrefix)); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Discard takes the age of an upload without a record from its id.
+func (b *Bucket) Discard(ctx context.Context, id vault.UploadID) (bool, error) {
+	u, err := b.Get(ctx, id)
+	switch {
+	case err == nil && u.Expired(b.Now()):
+		return true, b.Remove(ctx, u)
+	case vault.KindOf(err) != vault.NotFound:
+		return false, err
+	case b.Now().Sub(id.Time()) < b.Expiry:
+		return false, nil
+	}
+	marker, _, err := b.Media.Read(ctx, openKey(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if key, multipart, ok := strings.Cut(string(marker), "\n"); ok {
+		if err := b.abort(ctx, key, multipart); err != nil {
+			return false, err
+		}
+	}
+	return true, b.Media.Delete(ctx, openKey(id))
+}
