@@ -7,22 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"pulsevault/pkg/vault"
 )
-
-// maxJSON is the largest JSON body that is read, in bytes.
-const maxJSON = 64 << 10
-
-// bodyTimeout is how long a client may take to send a JSON body.
-const bodyTimeout = 30 * time.Second
 
 // statuses is the one table from kinds of error to HTTP statuses.
 var statuses = map[vault.Kind]int{
@@ -109,45 +101,6 @@ func RawJSON(w http.ResponseWriter, r *http.Request, status int, data []byte) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(data) // the client has gone if this fails
 	}
-}
-
-// DecodeJSON reads a request's body, one JSON object, into v. Unknown members and wrong types are refused with a message
-// that names them, a body over 64 KiB is too large.
-func DecodeJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	// Some hosts have no deadlines to set; they have read the body already.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(v)
-	if err == nil {
-		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = errors.New("more than one JSON value")
-		}
-	}
-	var tooLarge *http.MaxBytesError
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &tooLarge):
-		return vault.Errorf(vault.TooLarge, "body_too_large", "a JSON body may have at most %d bytes", maxJSON)
-	case errors.As(err, &wrongType):
-		return vault.Errorf(vault.Invalid, "invalid_json", "%q must be %s", wrongType.Field, typeName(wrongType.Type.String())).Because(err)
-	case strings.HasPrefix(err.Error(), "json: unknown field "):
-		return vault.Errorf(vault.Invalid, "unknown_field", "there is no field %s", strings.TrimPrefix(err.Error(), "json: unknown field "))
-	}
-	return vault.Errorf(vault.Invalid, "invalid_json", "the body must be one JSON object").Because(err)
-}
-
-func typeName(goType string) string {
-	switch {
-	case strings.Contains(goType, "int"):
-		return "a whole number"
-	case strings.Contains(goType, "string"):
-		return "a string"
-	}
-	return "an object"
 }
 
 // Methods answers each method of one path with its handler, and every other method with 405.

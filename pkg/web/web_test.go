@@ -1,11 +1,13 @@
 package web_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -94,6 +96,9 @@ func TestDecodeJSON(t *testing.T) {
 	for in, status := range map[string]int{
 		`{"name":"x","count":1}`: 200, `{}`: 200, ` {} `: 200,
 		`{"name":5}`: 400, `{"count":0.5}`: 400, `{"count":"5"}`: 400, `{"more":[]}`: 400, `{"other":1}`: 400,
+		`{"Name":"x"}`: 400, `{"NAME":"x"}`: 400, `{"name":"x","name":"y"}`: 400, `{"name":"x","Name":"y"}`: 400,
+		`{"more":{"a":1,"A":2}}`: 200, `{"more":{"a":1,"a":2}}`: 400, `{"more":{"b":[{"a":{}},{"a":[],"c":"a"}],"a":"b"}}`: 200,
+		`{"more":{"b":[{"a":{},"a":1}]}}`: 400, "{\"name\":\"a\xff\"}": 400, `null`: 400, `true`: 400, `5`: 400,
 		`{`: 400, `[]`: 400, `"x"`: 400, ``: 400, `{}x`: 400, `{}{}`: 400, `<html>`: 400,
 		`{"name":"` + strings.Repeat("a", 70_000) + `"}`: 413, `{}` + strings.Repeat(" ", 70_000): 413,
 	} {
@@ -107,6 +112,36 @@ func TestDecodeJSON(t *testing.T) {
 		}, httptest.NewRequest("POST", "/x", strings.NewReader(in)))
 		if rec.Code != status {
 			t.Errorf("%.60s: %d, want %d: %s", in, rec.Code, status, rec.Body)
+		}
+	}
+}
+
+// A client reads its 413 whatever it is sending: it is not asked for a body that it says is too large, and while it sends
+// one that it did not announce the connection ends in order, and not with a reset.
+func TestTooLargeIsHeardWhileSending(t *testing.T) {
+	o := &web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(prometheus.NewRegistry())}
+	server := httptest.NewServer(o.Wrap(web.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		var b struct{}
+		return web.DecodeJSON(w, r, &b)
+	})))
+	t.Cleanup(server.Close)
+	for _, length := range []string{"Content-Length: 10485760", "Transfer-Encoding: chunked"} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, _ = fmt.Fprintf(conn, "POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n%s\r\n\r\n", length)
+		answers := bufio.NewReader(conn)
+		line, _ := answers.ReadString('\n')
+		if strings.HasPrefix(line, "HTTP/1.1 100 ") && strings.HasPrefix(length, "Transfer") {
+			_, _ = fmt.Fprintf(conn, "64000\r\n%s", strings.Repeat("a", 0x64000))
+			_, _ = answers.ReadString('\n')
+			line, _ = answers.ReadString('\n')
+		}
+		rest, err := io.ReadAll(answers)
+		if !strings.HasPrefix(line, "HTTP/1.1 413 ") || err != nil || !bytes.Contains(rest, []byte("body_too_large")) {
+			t.Errorf("%s: %q %s, %v", length, line, rest, err)
 		}
 	}
 }
