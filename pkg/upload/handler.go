@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -159,29 +158,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &exchange{client: web.Client(r), requestID: web.RequestID(r)}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	r.Body = body{r.Body}
 	tw := &tusWriter{ResponseWriter: w, request: r, exchange: x, prefix: h.PublicPath}
 	h.tus.ServeHTTP(tw, r)
 	tw.finish()
 	// tusd sets one, and the server keeps it for whatever the connection carries next. Some hosts have none.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-}
-
-func (h *Handler) check(r *http.Request, id string) error {
-	if id == "" {
-		return nil
-	}
-	if _, err := vault.ParseUploadID(id); err != nil {
-		return errNotFound()
-	}
-	if r.Method != http.MethodPatch {
-		return nil
-	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/offset+octet-stream" {
-		return vault.Errorf(vault.Unsupported, "invalid_content_type", "a piece must be sent as application/offset+octet-stream")
-	}
-	r.Header.Set("Content-Type", mediaType)
-	return nil
 }
 
 // Status answers GET /uploads/status/{id}: where an upload stands, for clients without tus.
@@ -252,6 +234,9 @@ func (w *tusWriter) WriteHeader(status int) {
 	}
 	if !w.exchange.expires.IsZero() && w.request.Method != http.MethodDelete {
 		h.Set("Upload-Expires", w.exchange.expires.UTC().Format(http.TimeFormat))
+	}
+	if status == http.StatusMethodNotAllowed {
+		h.Set("Allow", allowed(w.request.PathValue("id")))
 	}
 	if status >= http.StatusBadRequest && w.request.Method != http.MethodHead {
 		w.status = status

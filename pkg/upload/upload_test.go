@@ -1,6 +1,7 @@
 package upload_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -126,7 +127,7 @@ func (w *world) do(method, target string, body io.Reader, headers ...string) *ht
 			r.Header.Del(name)
 			continue
 		}
-		r.Header.Set(name, value)
+		r.Header.Add(name, value)
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -286,6 +287,13 @@ func TestRefusals(t *testing.T) {
 		"download":            {"GET", "/uploads/" + id, "", nil, 405},
 		"delete what is not":  {"DELETE", "/uploads/" + string(vault.NewUploadID()), "", nil, 404},
 		"method not of tus":   {"PUT", "/uploads/" + id, "", nil, 405},
+		"length with a sign":  {"POST", "/uploads", "", []string{"Upload-Length: +5"}, 400},
+		"negative nothing":    {"POST", "/uploads", "", []string{"Upload-Length: -0"}, 400},
+		"too many digits":     {"POST", "/uploads", "", []string{"Upload-Length: 9223372036854775808"}, 400},
+		"two lengths":         {"POST", "/uploads", "", []string{"Upload-Length: 5", "Upload-Length: 6"}, 400},
+		"longer than told":    {"POST", "/uploads", "123456", []string{offset, "Upload-Length: 5"}, 413},
+		"offset with a sign":  {"PATCH", "/uploads/" + id, "x", []string{offset, "Upload-Offset: +0"}, 400},
+		"two offsets":         {"PATCH", "/uploads/" + id, "x", []string{offset, "Upload-Offset: 0", "Upload-Offset: 1"}, 400},
 		"nothing to override": {"POST", "/uploads/" + id, "", []string{"X-HTTP-Method-Override: GET"}, 405},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -303,6 +311,40 @@ func TestRefusals(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(w.dir.Path); len(entries) != 2 || w.offset(vault.UploadID(id)) != 0 {
 		t.Errorf("refusals left something behind: %v", entries)
+	}
+}
+
+func TestWrongMethodsAreToldTheRightOnes(t *testing.T) {
+	w := newWorld(t)
+	for target, want := range map[string]string{"/uploads": "OPTIONS, POST", "/uploads/" + string(w.create(1)): "DELETE, HEAD, OPTIONS, PATCH"} {
+		resp := w.expect(w.do("GET", target, nil), 405)
+		if got := resp.Header.Get("Allow"); got != want {
+			t.Errorf("%s: Allow %q, want %q", target, got, want)
+		}
+	}
+}
+
+// A client that breaks HTTP in the middle of a piece is told so, and keeps what it sent before.
+func TestBrokenChunksAreTheClientsFault(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(10)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "PATCH /uploads/%s HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"+
+		"Content-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nZZ\r\n", id)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 400 || !bytes.Contains(answer, []byte(`"code":"invalid_body"`)) {
+		t.Errorf("%d %s", resp.StatusCode, answer)
+	}
+	if got := w.offset(id); got != 3 {
+		t.Errorf("offset %d, want 3", got)
 	}
 }
 
