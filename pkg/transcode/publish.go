@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
@@ -51,9 +52,9 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 	if err != nil {
 		return encoded{}, fmt.Errorf("read playlist of %s: %w", r.Name, err)
 	}
-	var made playlist.Media
-	if err := made.Unmarshal(data); err != nil {
-		return encoded{}, fmt.Errorf("read playlist of %s: %w", r.Name, err)
+	made := segmentNames(data)
+	if len(made) == 0 {
+		return encoded{}, fmt.Errorf("the playlist of %s names no segment", r.Name)
 	}
 	vod := playlist.MediaPlaylistTypeVOD
 	e := encoded{plan: r, playlist: playlist.Media{
@@ -62,19 +63,19 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 	var sizes []int64
 	var durations []float64
 	var codecs []string
-	for _, m := range made.Segments {
-		s, err := readSegment(filepath.Join(work, m.URI))
+	for _, name := range made {
+		s, err := readSegment(filepath.Join(work, name))
 		if err != nil {
 			return encoded{}, fmt.Errorf("measure %s: %w", r.Name, err)
 		}
 		if !s.idr {
-			return encoded{}, fmt.Errorf("segment %s does not open on an IDR picture", m.URI)
+			return encoded{}, fmt.Errorf("segment %s does not open on an IDR picture", name)
 		}
 		d := float64(s.frames) / rate.Float()
 		e.frames += s.frames
 		sizes, durations = append(sizes, s.size), append(durations, d)
 		e.playlist.TargetDuration = max(e.playlist.TargetDuration, int(math.Round(d)))
-		e.playlist.Segments = append(e.playlist.Segments, &playlist.MediaSegment{URI: m.URI, Duration: time.Duration(d * float64(time.Second))})
+		e.playlist.Segments = append(e.playlist.Segments, &playlist.MediaSegment{URI: name, Duration: time.Duration(d * float64(time.Second))})
 		if codecs == nil {
 			codecs = []string{fmt.Sprintf("avc1.%x", s.profile)} // RFC 6381
 		}
@@ -89,6 +90,17 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 		AverageBandwidth: &average, Bandwidth: peak,
 	}
 	return e, nil
+}
+
+// segmentNames are the URIs of a media playlist of ffmpeg's: the lines that are neither empty nor begin with # (RFC 8216,
+// section 4.1). Its target duration is 0 where all segments are shorter than half a second, so that it is no valid one.
+func segmentNames(data []byte) (names []string) {
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			names = append(names, line)
+		}
+	}
+	return names
 }
 
 // bandwidth returns AVERAGE-BANDWIDTH and BANDWIDTH, bits per second, as RFC 8216 (section 4.1) defines them: the peak is

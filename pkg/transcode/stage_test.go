@@ -49,6 +49,9 @@ func TestGoodVideos(t *testing.T) {
 		{"odd size", "video/mp4", func(t *testing.T) string {
 			return clip(t, "x.mp4", join(picture("321x241", "25", 3), []string{"-c:v", "libx264", "-pix_fmt", "yuv444p"})...)
 		}, 3, "320x240", []string{"240p"}, false},
+		{"one frame", "video/mp4", func(t *testing.T) string {
+			return clip(t, "x.mp4", join(picture("320x240", "25", 1), h264(), []string{"-frames:v", "1"})...)
+		}, 0.04, "320x240", []string{"240p"}, false},
 		{"small", "video/mp4", func(t *testing.T) string {
 			return clip(t, "x.mp4", join(picture("192x144", "25", 2), h264())...)
 		}, 2, "192x144", []string{"144p"}, false},
