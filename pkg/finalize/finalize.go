@@ -19,7 +19,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/gabriel-vasile/mimetype"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -184,7 +183,7 @@ func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (va
 	if err != nil {
 		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
 	}
-	contentType := mimetype.Detect(head).String() // whatever the name, and whatever the client said
+	contentType := sniff(head)
 	if !f.Accepts(contentType) {
 		return u, vault.Errorf(vault.Unsupported, "not_a_video", "the bytes look like %s, which is no video that can be played here", contentType)
 	}

@@ -13,9 +13,9 @@ import (
 // such as a playlist, a concat script or an image sequence, is never given to ffmpeg: those name other files.
 var demuxers = map[string]string{
 	"video/mp4": "mov", "video/quicktime": "mov", "video/x-m4v": "mov", "video/3gpp": "mov", "video/3gpp2": "mov",
-	"video/webm": "matroska", "video/x-matroska": "matroska",
+	"video/webm": "matroska", "video/matroska": "matroska",
 	"video/x-msvideo": "avi", "video/mpeg": "mpeg", "video/mp2t": "mpegts", "video/x-flv": "flv",
-	"video/ogg": "ogg", "application/ogg": "ogg", "video/x-ms-wmv": "asf", "video/x-ms-asf": "asf",
+	"video/ogg": "ogg", "application/ogg": "ogg", "video/x-ms-asf": "asf",
 }
 
 // Demuxer returns the ffmpeg demuxer for a sniffed media type; the second result is false for what is no video here.

@@ -76,7 +76,7 @@ func TestGoodVideos(t *testing.T) {
 		{"sound longer than picture", "video/mp4", func(t *testing.T) string {
 			return clip(t, "x.mp4", join(picture("320x240", "25", 4), sound(15), h264(), aac())...)
 		}, 15, "320x240", []string{"240p"}, true},
-		{"10 bit", "video/x-matroska", func(t *testing.T) string {
+		{"10 bit", "video/matroska", func(t *testing.T) string {
 			return clip(t, "x.mkv", join(picture("320x240", "25", 2), []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le"})...)
 		}, 2, "320x240", []string{"240p"}, false},
 	}
