@@ -57,7 +57,7 @@ func ValidPath(path string) bool {
 	if !pathForm.MatchString(path) || strings.Contains(path, "..") || !filepath.IsLocal(path) {
 		return false
 	}
-	return path != "meta.json"
+	return !strings.EqualFold(path, "meta.json") // some file systems make no difference
 }
 
 var pathForm = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){0,7}$`)

@@ -44,7 +44,7 @@ func TestValidPath(t *testing.T) {
 	for path, valid := range map[string]bool{
 		"original.mp4": true, "hls/master.m3u8": true, "hls/240p.g2_000.ts": true, "metadata": true, "a/b/c-d_e~f.ts": true,
 		"": false, ".": false, "..": false, "../x": false, "/x": false, "x/": false, "a//b": false, "a/../b": false, "a..b": false,
-		".hidden": false, "hls/.hidden": false, "meta.json": false, "a b": false, "a%2fb": false, `a\b`: false, "ä": false, "a\x00": false,
+		".hidden": false, "hls/.hidden": false, "meta.json": false, "META.json": false, "a b": false, "a%2fb": false, `a\b`: false, "ä": false, "a\x00": false,
 		"./x": false, "a/./b": false, strings.Repeat("a/", 9) + "b": false,
 	} {
 		if media.ValidPath(path) != valid {

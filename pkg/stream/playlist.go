@@ -46,7 +46,7 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 	h.Set("Cache-Control", cachePlaylist)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(signed)))
-	serveContent(w, r, time.Time{}, bytes.NewReader(signed))
+	serveContent(w, r, time.Time{}, bytes.NewReader(signed), int64(len(signed)))
 	return nil
 }
 

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"path"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -87,7 +85,7 @@ func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.Vi
 	h.Set("Cache-Control", cacheMedia)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
-	serveContent(w, r, info.ModTime(), f)
+	serveContent(w, r, info.ModTime(), f, info.Size())
 	return nil
 }
 
@@ -171,58 +169,4 @@ func (c *typeCache) put(id vault.VideoID, t string) {
 		c.types = make(map[vault.VideoID]string)
 	}
 	c.types[id] = t
-}
-
-// serveContent answers ranges and conditions as RFC 9110 has them. http.ServeContent does, but for three things: it refuses
-// a Range header in a unit that it does not know, where section 14.2 has it ignored; it serves the last 0 bytes, which
-// section 14.1.2 calls unsatisfiable; and its refusals are not JSON.
-func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker) {
-	if rng := r.Header.Get("Range"); rng != "" {
-		unit, set, ok := strings.Cut(rng, "=")
-		if ok && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
-			r.Header.Set("Range", "bytes="+emptySuffix.ReplaceAllString(set, "${1}"+beyondEnd+"${2}"))
-		} else {
-			r.Header.Del("Range")
-		}
-		w = &rangeWriter{ResponseWriter: w, request: r}
-	}
-	http.ServeContent(w, r, "", modified, content)
-}
-
-// emptySuffix is a range of the last 0 bytes; beyondEnd is a range that no file has.
-var emptySuffix = regexp.MustCompile(`(^|,)\s*-0+\s*(,|$)`)
-
-const beyondEnd = "9223372036854775806-"
-
-// rangeWriter says in JSON what http.ServeContent says in text when no part of a range is there.
-type rangeWriter struct {
-	http.ResponseWriter
-	request *http.Request
-	refused bool
-}
-
-func (w *rangeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *rangeWriter) WriteHeader(status int) {
-	if status != http.StatusRequestedRangeNotSatisfiable {
-		w.ResponseWriter.WriteHeader(status)
-		return
-	}
-	w.refused = true
-	web.FailWith(w.ResponseWriter, w.request, status, vault.Errorf(vault.Invalid, "range_not_satisfiable", "the range asked for is not in this file; Content-Range tells its length"))
-}
-
-func (w *rangeWriter) Write(b []byte) (int, error) {
-	if w.refused {
-		return len(b), nil
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// ReadFrom keeps sendfile working.
-func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) {
-	if w.refused {
-		return io.Copy(io.Discard, src)
-	}
-	return io.Copy(w.ResponseWriter, src)
 }

@@ -289,8 +289,12 @@ func TestRangesAndConditions(t *testing.T) {
 		{[]string{"Range", "BYTES=0-4"}, 206, o[:5], "bytes 0-4/1000"},
 		{[]string{"Range", "bytes=1000-"}, 416, "", "bytes */1000"},
 		{[]string{"Range", "bytes=-0"}, 416, "", "bytes */1000"},
-		{[]string{"Range", "bytes=5-2"}, 416, "", ""}, // invalid: may be refused (RFC 9110, 14.2)
-		{[]string{"Range", "bytes=abc"}, 416, "", ""},
+		{[]string{"Range", "bytes=5-2"}, 416, "", "bytes */1000"}, // invalid: may be refused (RFC 9110, 14.2)
+		{[]string{"Range", "bytes=abc"}, 416, "", "bytes */1000"},
+		{[]string{"Range", "bytes=+1-2"}, 416, "", "bytes */1000"},
+		{[]string{"Range", "bytes=1-18446744073709551616"}, 206, o[1:], "bytes 1-999/1000"}, // more than 64 bits (14.1.1)
+		{[]string{"Range", "bytes=-18446744073709551616"}, 206, o, "bytes 0-999/1000"},
+		{[]string{"Range", "bytes=18446744073709551616-"}, 416, "", "bytes */1000"},
 		{[]string{"Range", "abc"}, 200, o, ""}, // no range unit that we know: must be ignored
 		{[]string{"Range", "items=0-4"}, 200, o, ""},
 		{[]string{"If-None-Match", etag}, 304, "", ""},
@@ -307,6 +311,9 @@ func TestRangesAndConditions(t *testing.T) {
 		}
 		if tc.status == 416 && !strings.HasPrefix(body, `{"error":{"code":"range_not_satisfiable"`) {
 			t.Errorf("%v: %s", tc.headers, body)
+		}
+		if tc.status == 412 && (!strings.HasPrefix(body, `{"error":{"code":"precondition_failed"`) || resp.Header.Get("Cache-Control") != "no-store") {
+			t.Errorf("%v: %s, to be kept as %s", tc.headers, body, resp.Header.Get("Cache-Control"))
 		}
 		head, body := w.get("HEAD", link, tc.headers...)
 		if head.StatusCode != tc.status || body != "" {

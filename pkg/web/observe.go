@@ -121,7 +121,7 @@ func level(r *http.Request, status int) slog.Level {
 // plainPath reports whether every host routes the path alike, decoded or not.
 func plainPath(r *http.Request) bool {
 	return pathForm.MatchString(r.URL.Path) && pathForm.MatchString(r.URL.EscapedPath()) &&
-		!strings.Contains(r.URL.Path, "..") && !strings.Contains(r.URL.Path, "//")
+		!strings.Contains(r.URL.Path, "..") && !strings.Contains(r.URL.Path, "//") && !strings.Contains(r.URL.Path+"/", "/./")
 }
 
 var pathForm = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)

@@ -1,0 +1,90 @@
+package stream
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"pulsevault/pkg/vault"
+	"pulsevault/pkg/web"
+)
+
+// serveContent answers ranges and conditions as RFC 9110 has them. http.ServeContent does, but for these things: it
+// refuses a Range header in a unit that it does not know, where section 14.2 has it ignored; it serves the last 0 bytes,
+// which section 14.1.2 calls unsatisfiable; it takes numbers with a sign, and none beyond 63 bits, where section 14.1.1 has
+// digits of any number; and its refusals are not JSON, carry the Cache-Control of the media, or lack Content-Range.
+func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker, size int64) {
+	if rng := r.Header.Get("Range"); rng != "" {
+		unit, set, ok := strings.Cut(rng, "=")
+		if ok && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
+			r.Header.Set("Range", "bytes="+plainRanges(set))
+		} else {
+			r.Header.Del("Range")
+		}
+	}
+	http.ServeContent(&contentWriter{ResponseWriter: w, request: r, size: size}, r, "", modified, content)
+}
+
+var (
+	longNumber  = regexp.MustCompile(`[0-9]{19,}`)
+	emptySuffix = regexp.MustCompile(`(^|,)\s*-0+\s*(,|$)`) // the last 0 bytes
+)
+
+const (
+	beyondEnd = "999999999999999999" // more bytes than a file has, and still an int64
+	noRange   = "x"
+)
+
+// plainRanges writes a set of ranges so that http.ServeContent reads it as the RFC does.
+func plainRanges(set string) string {
+	if strings.Contains(set, "+") {
+		return noRange
+	}
+	set = longNumber.ReplaceAllString(set, beyondEnd)
+	return emptySuffix.ReplaceAllString(set, "${1}"+beyondEnd+"-${2}")
+}
+
+// contentWriter says in JSON what http.ServeContent says in text or not at all: that no part of a range is there, and that
+// a condition does not hold.
+type contentWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	size    int64
+	refused bool
+}
+
+func (w *contentWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *contentWriter) WriteHeader(status int) {
+	var refusal *vault.Error
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", w.size))
+		refusal = vault.Errorf(vault.Invalid, "range_not_satisfiable", "the range asked for is not in this file; Content-Range tells its length")
+	case http.StatusPreconditionFailed:
+		refusal = vault.Errorf(vault.Invalid, "precondition_failed", "this file is not, or no longer, as the request's condition wants it")
+	default:
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = true
+	web.FailWith(w.ResponseWriter, w.request, status, refusal)
+}
+
+func (w *contentWriter) Write(b []byte) (int, error) {
+	if w.refused {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom keeps sendfile working.
+func (w *contentWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.refused {
+		return io.Copy(io.Discard, src)
+	}
+	return io.Copy(w.ResponseWriter, src)
+}
