@@ -28,8 +28,12 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expect(w.patch(id, 1<<20, bytes.NewReader(data[1<<20:])), 507)
-	if got := w.offset(id); got < 1<<20 {
+	got := w.offset(id)
+	if got < 1<<20 {
 		t.Fatalf("offset %d: what was acknowledged is lost", got)
+	}
+	if info, err := os.Stat(w.dir.DataPath(id)); err != nil || info.Size() != int64(got) {
+		t.Errorf("what was not acknowledged still fills the disk: %d bytes beyond %d, %v", info.Size()-int64(got), got, err)
 	}
 	w.expect(w.do("POST", "/uploads", nil, "Upload-Length: 104857600"), 507)
 	if err := os.Remove(hog); err != nil {

@@ -73,6 +73,9 @@ func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
 	stages.Wait()
 	// After a write that failed, such as on a full disk, what was written before it still counts.
 	if err := errors.Join(writeErr, digestErr, p.acknowledge(ctx)); err != nil {
+		// Nobody was told of what lies beyond the record's offset. On a full disk it would only keep everybody from writing,
+		// the audit log too.
+		_ = p.file.Truncate(p.upload.Offset)
 		return 0, noSpace(err)
 	}
 	return p.taken, readErr
