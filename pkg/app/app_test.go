@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,26 @@ func newApp(t *testing.T, settings map[string]string) (*app.App, app.Config) {
 		}
 	})
 	return a, c
+}
+
+// Processes that begin on one folder at once do not stumble over what each tries there. In containers they may all have
+// the same pid, as here.
+func TestManyBeginAtOnce(t *testing.T) {
+	_, c := newApp(t, nil)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			a, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func ask(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {

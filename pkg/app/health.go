@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func sameFileSystem(from, to string) error {
 	}
 	_ = f.Close()
 	defer func() { _ = os.Remove(f.Name()) }()
-	probe := to + "/.tmp-probe-" + fmt.Sprint(os.Getpid())
+	probe := filepath.Join(to, filepath.Base(f.Name())) // another process may be trying at the same time, in a container with our pid
 	if err := os.Rename(f.Name(), probe); err != nil {
 		return fmt.Errorf("UPLOAD_DIR %s and VIDEO_DIR %s must be writable and on one file system: %w", from, to, err)
 	}
