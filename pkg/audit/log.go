@@ -61,9 +61,15 @@ func Open(cfg Config) (*Log, error) {
 	return l, nil
 }
 
+// makeDirs makes the directories, and removes from them what crashes have left half-written, after a time in which nothing
+// is still being written.
 func makeDirs(dir string) error {
 	for _, sub := range []string{headsDir, tornDir} {
-		if err := durable.Mkdir(filepath.Join(dir, sub), durable.DirMode); err != nil {
+		path := filepath.Join(dir, sub)
+		if err := durable.Mkdir(path, durable.DirMode); err != nil {
+			return err
+		}
+		if _, err := durable.RemoveTemp(path, time.Now().Add(-time.Hour)); err != nil {
 			return err
 		}
 	}

@@ -153,6 +153,24 @@ func TestDays(t *testing.T) {
 	}
 }
 
+// What a crash has left half-written in a folder of the log goes when the log is opened, after an hour.
+func TestOpenRemovesLitter(t *testing.T) {
+	dir := t.TempDir()
+	appendN(t, open(t, audit.Config{Dir: dir}), 1)
+	litter, fresh := filepath.Join(dir, "heads", ".tmp-access.json-1"), filepath.Join(dir, "heads", ".tmp-access.json-2")
+	old := time.Now().Add(-2 * time.Hour)
+	if err := errors.Join(os.WriteFile(litter, nil, 0o640), os.Chtimes(litter, old, old), os.WriteFile(fresh, nil, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	open(t, audit.Config{Dir: dir})
+	if _, err := os.Stat(litter); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the half-written head is still there (%v)", err)
+	}
+	if _, err := os.Stat(fresh); err != nil {
+		t.Errorf("a head that is being written is gone: %v", err)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	l := open(t, audit.Config{Dir: t.TempDir(), Metrics: audit.NewMetrics(reg)})
