@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pulsevault/pkg/redisdb"
 )
 
 func TestStartTellsWhatIsWrong(t *testing.T) {
@@ -144,7 +147,7 @@ func TestAuditVerifyFindsTampering(t *testing.T) {
 				for range 8 {
 					c.sign("some-video", "original.mp4")
 				}
-				time.Sleep(400 * time.Millisecond) // heads follow within 200 ms
+				awaitHeads(t, root)
 				verifyAudit(t, root)
 				if !living {
 					server.stop()
@@ -162,11 +165,36 @@ func TestAuditVerifyFindsTampering(t *testing.T) {
 				for range 8 {
 					c.sign("some-video", "original.mp4")
 				}
-				time.Sleep(400 * time.Millisecond)
+				awaitHeads(t, root)
 				wantFound(t, root)
 			})
 		}
 	}
+}
+
+// awaitHeads waits until the heads that a living server keeps of its access log, beside it and in Redis, are its end.
+func awaitHeads(t *testing.T, root string) {
+	t.Helper()
+	opts, err := redisdb.FindEmbedded(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redisdb.Open(opts)
+	defer func() { _ = client.Close() }()
+	var end, beside, inRedis struct{ Seq uint64 }
+	for range 600 {
+		logs, _ := filepath.Glob(filepath.Join(root, "audit", "access-*.log"))
+		log, _ := os.ReadFile(logs[len(logs)-1])
+		lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
+		head, _ := os.ReadFile(filepath.Join(root, "audit", "heads", "access.json"))
+		kept, _, _ := redisdb.Heads{Client: client}.Head(t.Context(), "access")
+		_, _, _ = json.Unmarshal(lines[len(lines)-1], &end), json.Unmarshal(head, &beside), json.Unmarshal(kept, &inRedis)
+		if end.Seq > 0 && beside == end && inRedis == end {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the heads do not follow: the log ends with %d, kept are %d and %d", end.Seq, beside.Seq, inRedis.Seq)
 }
 
 func wantFound(t *testing.T, root string) {

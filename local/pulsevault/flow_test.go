@@ -255,7 +255,7 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	}
 	verifyAudit(t, root)
 	second := client{t, start(t, "serve", root).url}
-	for range 100 {
+	for range 600 {
 		if second.status(id) == "transcoding" {
 			return
 		}

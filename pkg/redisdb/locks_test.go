@@ -93,6 +93,18 @@ func newLock(t *testing.T, l *redisdb.UploadLocks, id string) handler.Lock {
 	return lock
 }
 
+// patience is how long a test waits for what must happen; nothing here is measured by it.
+const patience = time.Minute
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never happened: " + what)
+		}
+	}
+}
+
 func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
@@ -196,7 +208,7 @@ func TestHolderIsNotAskedByItsOwnLateRequest(t *testing.T) {
 		locks.Client.Publish(t.Context(), redisdb.ReleaseChannel(id), "another's")
 		select {
 		case <-asked:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Error("nor by another's")
 		}
 		if err := lock.Unlock(); err != nil {
@@ -216,13 +228,9 @@ func TestHolderIsAskedToLetGo(t *testing.T) {
 			if err := held.Lock(t.Context(), func() { asked.Add(1); _ = held.Unlock() }); err != nil {
 				t.Fatal(err)
 			}
-			start := time.Now()
 			var interrupted atomic.Bool
-			if err := waiting.Lock(within(t, 5*time.Second), func() { interrupted.Store(true) }); err != nil {
+			if err := waiting.Lock(within(t, patience), func() { interrupted.Store(true) }); err != nil {
 				t.Fatalf("%s: %v", name, err)
-			}
-			if took := time.Since(start); took > 400*time.Millisecond {
-				t.Errorf("%s: it took %v", name, took)
 			}
 			time.Sleep(50 * time.Millisecond)
 			if asked.Load() != 1 || interrupted.Load() {
@@ -240,15 +248,11 @@ func TestAnotherProcessIsAskedToLetGo(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, o redisdb.Options) {
 		dir, id := t.TempDir(), vault.NewUploadID()
 		startHolder(t, o, dir, string(id), "polite")
-		start := time.Now()
-		release, err := newLocks(t, o, dir).Hold(within(t, 5*time.Second), id)
+		release, err := newLocks(t, o, dir).Hold(within(t, patience), id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		release()
-		if took := time.Since(start); took > 500*time.Millisecond {
-			t.Errorf("it took %v", took)
-		}
 	})
 }
 
@@ -262,15 +266,14 @@ func TestLockOfADeadProcessIsFreeWithinTheTTL(t *testing.T) {
 			t.Fatalf("while it lives: %v", err)
 		}
 		kill()
-		start := time.Now()
-		release, err := locks.Hold(within(t, 10*time.Second), id)
+		if left := locks.Client.PTTL(t.Context(), redisdb.UploadLockKey(string(id))).Val(); left > testTTL {
+			t.Errorf("the lease of the dead process runs on for %v", left)
+		}
+		release, err := locks.Hold(within(t, patience), id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		release()
-		if took := time.Since(start); took > testTTL+500*time.Millisecond {
-			t.Errorf("it took %v", took)
-		}
 	})
 }
 
@@ -302,15 +305,14 @@ func TestHolderTakesAWipedLeaseAgain(t *testing.T) {
 		}
 		mine := locks.Client.Get(t.Context(), redisdb.UploadLockKey(id)).Val()
 		locks.Client.FlushAll(t.Context())
-		time.Sleep(testTTL)
-		if got := locks.Client.Get(t.Context(), redisdb.UploadLockKey(id)).Val(); got != mine || asked.Load() {
-			t.Errorf("the lease is %q, was %q; asked to let go: %v", got, mine, asked.Load())
+		eventually(t, "the lease is taken again", func() bool {
+			return locks.Client.Get(t.Context(), redisdb.UploadLockKey(id)).Val() == mine
+		})
+		if asked.Load() {
+			t.Error("the holder was asked to let go")
 		}
 		locks.Client.Set(t.Context(), redisdb.UploadLockKey(id), "another's", 0)
-		time.Sleep(testTTL)
-		if !asked.Load() {
-			t.Error("another has the lease and the holder was not asked to let go")
-		}
+		eventually(t, "another has the lease, and the holder is asked to let go", asked.Load)
 		if err := lock.Unlock(); err != nil {
 			t.Error(err)
 		}
@@ -336,7 +338,7 @@ func TestSubscriptionComesBackAfterRedisWasAway(t *testing.T) {
 	}
 	server.Restart()
 	waiting := newLock(t, b, id)
-	if err := waiting.Lock(within(t, 10*time.Second), func() {}); err != nil {
+	if err := waiting.Lock(within(t, patience), func() {}); err != nil {
 		t.Fatal(err)
 	}
 	_ = waiting.Unlock()
@@ -357,10 +359,9 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer release()
-		start := time.Now()
 		err = newLock(t, locks, string(id)).Lock(within(t, 200*time.Millisecond), func() {})
-		if !errors.Is(err, handler.ErrFileLocked) || time.Since(start) > time.Second {
-			t.Errorf("after %v: %v", time.Since(start), err)
+		if !errors.Is(err, handler.ErrFileLocked) {
+			t.Error(err)
 		}
 		_, err = locks.Hold(within(t, 100*time.Millisecond), id)
 		var e *vault.Error
@@ -382,11 +383,7 @@ func TestWithoutRedisLocksAreUnavailable(t *testing.T) {
 			dir := t.TempDir()
 			locks := &redisdb.UploadLocks{Client: redistest.Client(t, redisdb.Options{Addr: addr}), Dir: dir, Logger: redistest.Logger(t)}
 			id := vault.NewUploadID()
-			start := time.Now()
 			err := newLock(t, locks, string(id)).Lock(t.Context(), func() {})
-			if took := time.Since(start); took > 2*time.Second {
-				t.Errorf("it took %v", took)
-			}
 			var e handler.Error
 			if !errors.As(err, &e) || e.HTTPResponse.StatusCode != http.StatusServiceUnavailable || e.HTTPResponse.Header["Retry-After"] == "" {
 				t.Errorf("the answer is %+v", err)
@@ -407,7 +404,7 @@ func TestALeftOverLockFileIsHarmless(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(locks.Dir, string(id)+".lock"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	release, err := locks.Hold(within(t, time.Second), id)
+	release, err := locks.Hold(within(t, patience), id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,12 +18,14 @@ func TestALeaseIsRenewedWhileATaskRuns(t *testing.T) {
 	s, q := world(t)
 	enqueue(t, q, queuetest.NewTask(), queue.Queued)
 	w := worker(s, q)
-	w.Lease = time.Second
+	w.Lease = 3 * time.Second
 	s.Fail("ChangeMessageVisibility", 1, false) // one renewal more or less is no matter
 	var runs atomic.Int32
 	start(t, w, func(ctx context.Context, _ vault.Task, _ bool) error {
 		runs.Add(1)
-		time.Sleep(2500 * time.Millisecond)
+		for s.Calls("ChangeMessageVisibility") < 4 && ctx.Err() == nil { // a second apart: for longer than the lease
+			time.Sleep(20 * time.Millisecond)
+		}
 		return ctx.Err()
 	})
 	waitFor(t, "done", func() bool { return len(s.Bodies()) == 0 })
