@@ -3,11 +3,14 @@ package emulator_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,11 +74,24 @@ func TestProcessesAreReusedAndNoMoreThanAllowed(t *testing.T) {
 
 func TestIdleProcessesAreStopped(t *testing.T) {
 	e, _ := host(t, func(c *emulator.Config) { c.Idle = 20 * time.Millisecond })
-	first := invoke(t, e, "pid", 0)
-	time.Sleep(300 * time.Millisecond)
-	if again := invoke(t, e, "pid", 0); string(again.Payload) == string(first.Payload) {
-		t.Error("the process is still there")
+	pid, err := strconv.Atoi(string(invoke(t, e, "pid", 0).Payload))
+	if err != nil {
+		t.Fatal(err)
 	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 600 {
+		if process.Signal(syscall.Signal(0)) != nil { // nobody is there to be signalled
+			if again := invoke(t, e, "pid", 0); again.Failed {
+				t.Errorf("the next one: %s", again.Payload)
+			}
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("the process is still there")
 }
 
 // Whatever a function does, its caller gets Lambda's error, and the next one an answer.

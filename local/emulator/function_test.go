@@ -165,7 +165,7 @@ func (p *printed) Reset() {
 // awaits waits for what comes through a pipe.
 func (p *printed) awaits(t *testing.T, line string) {
 	t.Helper()
-	for range 200 {
+	for range 3000 {
 		if strings.Contains(p.String(), line) {
 			return
 		}
@@ -198,7 +198,12 @@ func host(t *testing.T, change func(*emulator.Config)) (*emulator.Emulator, *pri
 		change(&c)
 	}
 	e := emulator.New(c)
-	t.Cleanup(e.Close)
+	t.Cleanup(func() {
+		e.Close()
+		if t.Failed() {
+			t.Logf("the emulator printed:\n%s", out)
+		}
+	})
 	return e, out
 }
 

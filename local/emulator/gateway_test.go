@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 
@@ -20,7 +21,11 @@ import (
 
 func gateway(t *testing.T) string {
 	t.Helper()
-	e, _ := host(t, nil)
+	e, _ := host(t, func(c *emulator.Config) {
+		for i := range c.Template.Functions { // a chunk takes seconds under the race detector, more on a busy machine
+			c.Template.Functions[i].Timeout = time.Minute
+		}
+	})
 	g, err := emulator.NewGateway(e, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -120,7 +120,7 @@ func TestFinalizeGoesOnWithoutItsClient(t *testing.T) {
 
 func awaitFile(t *testing.T, path string) {
 	t.Helper()
-	for range 300 {
+	for range 1200 {
 		if _, err := os.Stat(path); err == nil {
 			return
 		}
@@ -227,7 +227,7 @@ func wantTidy(t *testing.T, root string) {
 			}
 		}
 	}
-	for range 50 {
+	for range 300 {
 		if look(); len(left) == 0 {
 			return
 		}

@@ -107,7 +107,7 @@ var servingOn = regexp.MustCompile(`is serving on http://localhost:([0-9]+)`)
 
 func (p *process) awaitURL(lines <-chan string) string {
 	p.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case line := <-lines:
@@ -142,7 +142,7 @@ func (p *process) stop() {
 	}
 	select {
 	case <-p.exit:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		p.t.Fatal("it does not stop")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
@@ -179,7 +179,7 @@ func run(t *testing.T, root string, settings []string, args ...string) (int, str
 func wantNoOrphans(t *testing.T, root string) {
 	t.Helper()
 	var found string
-	for range 50 {
+	for range 1500 {
 		found = ""
 		paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, path := range paths {
