@@ -90,7 +90,7 @@ func (a *App) Close() error {
 }
 
 func (a *App) openRedis(ctx context.Context) error {
-	opts := redisdb.Options{Addr: a.config.RedisAddr, Password: a.config.RedisPassword, DB: a.config.RedisDB}
+	opts := a.config.redis()
 	if opts.Addr == "" {
 		found, err := redisdb.FindEmbedded(a.config.MediaRoot)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -114,6 +115,44 @@ func TestCORS(t *testing.T) {
 	closed, _ := newApp(t, nil)
 	if w := ask(closed.Handler(app.Functions...), http.MethodGet, "/healthz", "Origin", "https://clinic.example"); w.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Error("without CORS_ORIGINS a page of another origin is let in")
+	}
+}
+
+// A TLS handshake begins with byte 0x16, a Redis command with an asterisk.
+func TestRedisIsSpokenToAsConfigured(t *testing.T) {
+	for setting, want := range map[string]byte{"false": '*', "true": 0x16} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := make(chan byte, 1)
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b := make([]byte, 1)
+			if _, err := conn.Read(b); err == nil {
+				first <- b[0]
+			}
+			_ = conn.Close()
+			_ = l.Close()
+		}()
+		host, port, _ := net.SplitHostPort(l.Addr().String())
+		c, err := fromEnv(map[string]string{"MEDIA_ROOT": t.TempDir(), "REDIS_HOST": host, "REDIS_PORT": port, "REDIS_TLS": setting})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := <-first; got != want {
+			t.Errorf("REDIS_TLS=%s: the first byte is %#x, want %#x", setting, got, want)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func parseHead(c audit.Category, data []byte, ok bool, err error) (head audit.He
 // VerifyAudit checks the audit log of a configuration, against the heads kept in Redis too: in the one that is configured,
 // if it answers, or in what the embedded one has saved.
 func VerifyAudit(ctx context.Context, c Config, log *slog.Logger) (audit.Report, error) {
-	opts := redisdb.Options{Addr: c.RedisAddr, Password: c.RedisPassword, DB: c.RedisDB}
+	opts := c.redis()
 	if opts.Addr == "" {
 		found, err := redisdb.FindEmbedded(c.MediaRoot)
 		if err != nil {

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/token"
 	"pulsevault/pkg/transcode"
 )
@@ -50,9 +52,11 @@ type Config struct {
 	TokenExpiry, TokenMax time.Duration
 
 	// RedisAddr (REDIS_HOST and REDIS_PORT 6379), RedisPassword and RedisDB (REDIS_PASSWORD, REDIS_DB 0) name the Redis that
-	// several processes share. Without REDIS_HOST the server runs an embedded one, for one machine.
+	// several processes share. Without REDIS_HOST the server runs an embedded one, for one machine. RedisTLS (REDIS_TLS,
+	// default false) speaks TLS 1.2 or newer with it, and wants a certificate for REDIS_HOST that this machine trusts.
 	RedisAddr, RedisPassword string
 	RedisDB                  int
+	RedisTLS                 bool
 
 	// QueueOnSQS (QUEUE=redis|sqs, default redis) says where tasks are queued. With SQS, SQSQueueURL (SQS_QUEUE_URL) names a
 	// FIFO queue and AWSRegion (AWS_REGION) its region; both are needed. SQSEndpoint (SQS_ENDPOINT) is where SQS itself is
@@ -90,6 +94,15 @@ type Config struct {
 	maxDirect int64 // bytes of a file in a bucket that go out through this process, 0 for any; set by its host
 }
 
+// redis says how to reach the Redis that is configured; its Addr is empty if none is.
+func (c Config) redis() redisdb.Options {
+	o := redisdb.Options{Addr: c.RedisAddr, Password: c.RedisPassword, DB: c.RedisDB}
+	if c.RedisTLS {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return o
+}
+
 // works reports whether tasks are worked on in this process.
 func (c Config) works() bool { return c.TranscodeEnabled && c.WorkerConcurrency > 0 }
 
@@ -124,6 +137,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	}
 	if host := e.text("REDIS_HOST", ""); host != "" {
 		c.RedisAddr = fmt.Sprintf("%s:%d", host, e.number("REDIS_PORT", 6379, 1, 65535))
+		c.RedisTLS = e.boolean("REDIS_TLS", false)
 	}
 	c.bucket(e)
 	if c.QueueOnSQS {

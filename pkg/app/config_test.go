@@ -20,10 +20,10 @@ func TestBadValuesAreNamed(t *testing.T) {
 		"MAX_UPLOAD_SIZE=10 GB": "10GiB", "MAX_UPLOAD_SIZE=-1": "10GiB", "MAX_UPLOAD_SIZE=9999999TiB": "10GiB", "UPLOAD_EXPIRY=1 day": "24h",
 		"RENDITIONS=9000p": "240p", "WORKER_CONCURRENCY=-1": "0 to 256", "LOG_LEVEL=loud": "debug", "AUDIT_IP=some": "full",
 		"TRUSTED_PROXIES=nginx": "10.0.0.0/8", "CORS_ORIGINS=clinic.example": "https://", "PUBLIC_PATH=Prod": "/Prod", "PUBLIC_PATH=/a b": "/Prod",
-		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number", "QUEUE=kafka": "redis or sqs",
+		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number", "REDIS_TLS=on": "true or false", "QUEUE=kafka": "redis or sqs",
 	} {
 		name, value, _ := strings.Cut(setting, "=")
-		_, err := fromEnv(map[string]string{name: value, "MEDIA_ROOT": t.TempDir()})
+		_, err := fromEnv(map[string]string{name: value, "MEDIA_ROOT": t.TempDir(), "REDIS_HOST": "redis"})
 		if err == nil {
 			t.Errorf("%s is accepted", setting)
 			continue
@@ -92,7 +92,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Host != "127.0.0.1" || c.Port != 3000 || c.TokenExpiry != 5*time.Minute || c.TokenMax != 24*time.Hour || c.UploadExpiry != 24*time.Hour ||
-		c.RedisAddr != "redis:6379" || len(c.Renditions) != 5 || c.WorkerConcurrency != 1 || !c.TranscodeEnabled || !c.MetricsEnabled ||
+		c.RedisAddr != "redis:6379" || c.RedisTLS || len(c.Renditions) != 5 || c.WorkerConcurrency != 1 || !c.TranscodeEnabled || !c.MetricsEnabled ||
 		c.MaxUploadSize != 3<<20 || c.VideoDir != root+"/videos" || c.UploadDir != root+"/uploads" || c.AuditDir != root+"/audit" {
 		t.Errorf("%+v", c)
 	}

@@ -2,6 +2,7 @@ package redisdb
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"time"
@@ -14,6 +15,7 @@ type Options struct {
 	Addr     string // host:port
 	Password string
 	DB       int
+	TLS      *tls.Config // nil: not encrypted
 	// Dir is the folder of an embedded Redis. It has another address and password each time it is started, so that every
 	// new connection looks them up there.
 	Dir string
@@ -33,6 +35,7 @@ func Open(o Options) *redis.Client {
 		Addr:                  o.Addr,
 		Password:              o.Password,
 		DB:                    o.DB,
+		TLSConfig:             o.TLS,
 		Protocol:              2,
 		DialTimeout:           commandTimeout,
 		ReadTimeout:           commandTimeout,

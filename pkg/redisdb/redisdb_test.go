@@ -2,9 +2,15 @@ package redisdb_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"net"
+	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/alicebob/miniredis/v2"
 
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
@@ -29,6 +35,33 @@ func TestCountersCountOverAllClients(t *testing.T) {
 			t.Fatalf("totals are %+v, %v; want %+v", got, err, want)
 		}
 	})
+}
+
+// A Redis is believed that shows a certificate for its address, by an authority that we trust, and no other.
+func TestTLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil) // for its certificate
+	server.Close()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(server.Certificate())
+	m, err := miniredis.RunTLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: server.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	m.RequireAuth("secret")
+	ping := func(config *tls.Config) error {
+		return redistest.Client(t, redisdb.Options{Addr: m.Addr(), Password: "secret", TLS: config}).Ping(t.Context()).Err()
+	}
+	if err := ping(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted}); err != nil {
+		t.Errorf("a trusted certificate: %v", err)
+	}
+	var unknown x509.UnknownAuthorityError
+	if err := ping(&tls.Config{MinVersion: tls.VersionTLS12}); !errors.As(err, &unknown) {
+		t.Errorf("a certificate of an unknown authority: %v", err)
+	}
+	if err := ping(nil); err == nil {
+		t.Error("it answers without TLS")
+	}
 }
 
 func TestProgressIsKeptBetween0And1(t *testing.T) {
