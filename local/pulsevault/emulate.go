@@ -125,12 +125,12 @@ func withMetrics(c app.Config, a *app.App, next http.Handler) http.Handler {
 	})
 }
 
-// functionEnvironment is ours, with the folders as we have understood them, for functions run in folders of their own, and
-// with our queue, whatever the template deploys.
+// functionEnvironment is ours, with the folders as we have understood them, for functions run in folders of their own. What
+// the template says of the place where it is deployed is not so here, even where we say nothing.
 func functionEnvironment(c app.Config) []string {
-	kind := "redis"
-	if c.QueueOnSQS {
-		kind = "sqs"
+	env := append(os.Environ(), "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
+	for _, name := range []string{"APP_ENV", "MAX_UPLOAD_SIZE", "QUEUE", "REDIS_TLS", "STORAGE"} {
+		env = append(env, name+"="+os.Getenv(name))
 	}
-	return append(os.Environ(), "QUEUE="+kind, "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
+	return env
 }
