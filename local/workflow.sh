@@ -234,7 +234,8 @@ over_http() {
   sign original.mp4 || return 1
   call "$URL" -I
   status 200 "HEAD original.mp4" || return 1
-  same "Content-Length" "$SIZE" "$(header content-length)" || return 1
+  # An API Gateway renames it, for the answer to HEAD has no such length.
+  same "Content-Length" "$SIZE" "$(header content-length)$(header x-amzn-remapped-content-length)" || return 1
   call "$URL"
   same "original.mp4 with checksum and size" "$(sum <"$T/video.mp4")" "$(sum <"$T/body")" || return 1
   saw "original.mp4: the $SIZE bytes that were sent"
