@@ -30,7 +30,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: deps
 deps: ## install what running needs (ffmpeg) where it is missing
@@ -66,11 +66,37 @@ functions-up: deps build ## host the compiled functions as AWS does, on http://l
 invoke: build ## run one function once: make invoke FN=sign EVENT=events/sign.json (MEDIA= works on MEDIA_ROOT)
 	@bin/pulsevault invoke $(FN) $(EVENT) $(if $(MEDIA),--media=$(MEDIA))
 
-# What `sam build` calls for each function of template.yaml. The processor is the template's parameter Architecture.
-SAM_GOARCH ?= arm64
+# The processor of the functions, as the template's parameter of the same name has it.
+ARCHITECTURE ?= arm64
+export ARCHITECTURE
+
+# What `sam build` calls for each function of template.yaml that is no image.
 build-%Function:
-	@name=$$(echo $* | tr '[:upper:]' '[:lower:]'); GOOS=linux GOARCH=$(SAM_GOARCH) \
+	@name=$$(echo $* | tr '[:upper:]' '[:lower:]'); GOOS=linux GOARCH=$(patsubst x86_64,amd64,$(ARCHITECTURE)) \
 		$(GOBUILD) -tags lambda.norpc -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$name
+
+.PHONY: sam-tools
+sam-tools:
+	@command -v sam >/dev/null 2>&1 || { echo "sam is missing: install the AWS SAM CLI, see \
+	https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html \
+	(make functions-up runs the functions without it)" | tr -d '\t' >&2; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo "docker with its compose plugin is missing: install Docker Engine or Docker \
+	Desktop, see https://docs.docker.com/get-started/get-docker" | tr -d '\t' >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "docker does not answer: start it, and see that you may use it" >&2; exit 1; }
+
+.PHONY: sam-build
+sam-build: sam-tools ## build what `sam deploy` deploys (ARCHITECTURE=x86_64 for another processor than arm64)
+	@sam build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+# SAM hands on the credentials that it finds, and the bucket in compose knows only those that SAM makes up for want of any.
+NO_AWS = env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u AWS_PROFILE -u AWS_DEFAULT_PROFILE \
+	AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_CONFIG_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
+
+.PHONY: sam-local
+sam-local: ARCHITECTURE = $(subst aarch64,arm64,$(shell uname -m))
+sam-local: sam-build ## run the functions by `sam local start-api` on http://localhost:3000, with Redis, a bucket and a worker from compose
+	@docker compose --profile sam up --build --detach --wait
+	@exec $(NO_AWS) sam local start-api --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: test
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
