@@ -136,6 +136,11 @@ func welcome(c app.Config, addr net.Addr, redis string) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		url = fmt.Sprintf("http://localhost:%d", tcp.Port)
 	}
+	media, audit := c.MediaRoot, c.AuditDir
+	if c.InBucket {
+		media = "bucket " + c.S3Bucket
+		audit = media
+	}
 	fmt.Printf(`PulseVault %s is serving on %s
   media    %s
   audit    %s
@@ -144,5 +149,5 @@ func welcome(c app.Config, addr net.Addr, redis string) {
   workers  %d
 try: curl %s/readyz
      make workflow    (in another terminal: a video from upload to playback)
-`, app.Version, url, c.MediaRoot, c.AuditDir, redis, secret, c.WorkerConcurrency, url)
+`, app.Version, url, media, audit, redis, secret, c.WorkerConcurrency, url)
 }

@@ -49,6 +49,11 @@ func OpenBucket(ctx context.Context, o BucketOptions) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: configure the S3 client; are the AWS_ variables and the files under ~/.aws right? %w", err)
 	}
+	return NewBucket(c, o), nil
+}
+
+// NewBucket is OpenBucket for who has the credentials.
+func NewBucket(c aws.Config, o BucketOptions) *Bucket {
 	client := func(endpoint string) *s3.Client {
 		return s3.NewFromConfig(c, func(options *s3.Options) {
 			options.DisableLogOutputChecksumValidationSkipped = true
@@ -64,7 +69,7 @@ func OpenBucket(ctx context.Context, o BucketOptions) (*Bucket, error) {
 	}
 	return &Bucket{
 		Name: o.Bucket, Client: client(o.Endpoint), presign: s3.NewPresignClient(client(public)), scratch: scratch{parent: o.Scratch},
-	}, nil
+	}
 }
 
 // Check reports whether the bucket is there and may be used.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"pulsevault/pkg/media"
@@ -20,14 +22,14 @@ import (
 type S3 struct {
 	Endpoint, Bucket, Region string
 	AccessKey, Secret        string
-	Dir                      string // where the server keeps the objects, in a folder of the bucket's name
+	dir                      string // where the server keeps its buckets
 }
 
 // StartS3 runs a versitygw until the test ends.
 func StartS3(t *testing.T) S3 {
 	t.Helper()
 	program := findVersitygw(t)
-	s := S3{Bucket: "pulsevault", Region: "eu-central-1", AccessKey: "AKIAEXAMPLE", Secret: "an example of a secret", Dir: t.TempDir()}
+	s := S3{Region: "eu-central-1", AccessKey: "AKIAEXAMPLE", Secret: "an example of a secret", dir: t.TempDir()}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +37,7 @@ func StartS3(t *testing.T) S3 {
 	address := listener.Addr().String()
 	_ = listener.Close()
 	s.Endpoint = "http://" + address
-	cmd := exec.Command(program, "--port", address, "--region", s.Region, "--quiet", "posix", s.Dir)
+	cmd := exec.Command(program, "--port", address, "--region", s.Region, "--quiet", "posix", s.dir)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.Secret)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Start(); err != nil {
@@ -46,27 +48,37 @@ func StartS3(t *testing.T) S3 {
 		_ = cmd.Wait()
 	})
 	s.await(t)
-	for name, value := range s.Env() {
-		t.Setenv(name, value)
-	}
+	return s.Another(t, "pulsevault")
+}
+
+// Another makes another bucket on the same server.
+func (s S3) Another(t *testing.T, name string) S3 {
+	t.Helper()
+	s.Bucket = name
 	if _, err := s.Open(t).Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &s.Bucket}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// Env is what a client needs in its environment.
-func (s S3) Env() map[string]string {
-	return map[string]string{"AWS_ACCESS_KEY_ID": s.AccessKey, "AWS_SECRET_ACCESS_KEY": s.Secret, "AWS_REGION": s.Region}
+// Settings are what a process of PulseVault needs in its environment, as NAME=value.
+func (s S3) Settings() []string {
+	return []string{
+		"STORAGE=s3", "S3_BUCKET=" + s.Bucket, "S3_ENDPOINT=" + s.Endpoint, "S3_REGION=" + s.Region,
+		"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.Secret,
+	}
 }
+
+// Folder is where the server keeps the objects of the bucket, each as a file of the name of its key.
+func (s S3) Folder() string { return filepath.Join(s.dir, s.Bucket) }
 
 // Open returns the bucket, as a process of its own would have it.
 func (s S3) Open(t *testing.T) *media.Bucket {
 	t.Helper()
-	b, err := media.OpenBucket(t.Context(), media.BucketOptions{Bucket: s.Bucket, Region: s.Region, Endpoint: s.Endpoint, Scratch: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := media.NewBucket(
+		aws.Config{Region: s.Region, Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.Secret, "")},
+		media.BucketOptions{Bucket: s.Bucket, Region: s.Region, Endpoint: s.Endpoint, Scratch: t.TempDir()},
+	)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)
