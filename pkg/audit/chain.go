@@ -74,10 +74,21 @@ func startChain(l *Log, category Category) *chain {
 		written:  make(chan struct{}),
 		synced:   make(chan struct{}),
 	}
-	c.keepers = startKeepers(c)
+	c.keepers = c.startKeepers()
 	go c.runWriter()
 	go c.runSyncer()
 	return c
+}
+
+func (c *chain) startKeepers() []*keeper {
+	cfg := c.log.cfg
+	own := dirHeads{cfg.Dir}
+	guard := func(save func() error) error { return own.exclusive(c.category, save) }
+	keepers := []*keeper{(&keeper{category: c.category, store: own, exclusive: guard, log: cfg.Logger}).start()}
+	if cfg.Heads != nil {
+		keepers = append(keepers, (&keeper{category: c.category, store: cfg.Heads, claim: c.claim, log: cfg.Logger}).start())
+	}
+	return keepers
 }
 
 // signal wakes the goroutine that waits on ch, or lets it go round once more.

@@ -9,7 +9,7 @@
 //	v          the version of this format, 1
 //	seq        1 for the first entry of a chain, then one more for each
 //	eventId    names the event: 1 to 128 printable ASCII characters without space, quote and backslash
-//	timestamp  when the entry was written, in UTC with six decimals
+//	timestamp  when the entry was written, in UTC with six decimals; in a bucket, when its event was handed in
 //	category   the chain: access, upload, transcode, auth or admin
 //	prevHash   the hash of the entry before, 64 zeros for the first
 //	event      an object, see Event
@@ -46,4 +46,27 @@
 // Appending holds an exclusive lock on .{category}.lock. A process remembers the end of the chain and trusts that only
 // while the newest file is the same one and as long as it left it; what others have appended meanwhile it checks line by
 // line, and if anything does not fit it takes up the chain from the disk, which includes looking for the kept heads.
+//
+// # In a bucket
+//
+// A Ledger keeps the same chains, of the same lines, as objects. A chain lies in numbered parts, and its head beside them:
+//
+//	audit/access.00000001.log
+//	audit/access.00000002.log
+//	audit/heads/access.json
+//
+// A part that has 1 MiB or more, or that ends with something that is no entry, is closed: the chain goes on in the next
+// number. To append is to replace the newest part by a longer one, on the condition that it is still as it was read, or to
+// make the next part, on the condition that it is not there. Both depend on nothing but what the newest part holds, so two
+// writers that are at the same entry write to the same key, and one of them is refused, reads again, and follows on. That
+// is why parts have no date: with days, one writer could begin the next while another adds to the last. The parts in their
+// order, cut wherever the date of a timestamp is later than all before, are the day files of a directory.
+//
+// A timestamp is the time at which the event was handed in. With a queue in between, entries may stand in another order
+// than their timestamps; what shows the order is seq.
+//
+// An object is written whole or not at all, so there are no torn lines. A write whose answer was lost is found by its
+// eventIds when the part is read again. An eventId that stands in the newest two parts is not written again, so what a
+// queue delivers twice stands there once, if that happens within some thousand entries. The entry about a gap has an
+// eventId that is made of the head that is missing; so the writers that miss the same one make one entry.
 package audit

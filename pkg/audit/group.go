@@ -23,7 +23,7 @@ func (c *chain) write(group []*request, notes []note) error {
 		head.Seq++
 	}
 	for _, n := range notes {
-		r, err := n.request(c.log)
+		r, err := n.request(c.log.scribe)
 		if err != nil {
 			return err
 		}

@@ -18,14 +18,18 @@ import (
 type Head struct {
 	Seq  uint64 `json:"seq"`
 	Hash Hash   `json:"hash"`
-	File string `json:"file"` // the day file that holds the entry
+	File string `json:"file"` // the day file that holds the entry, or the part in a bucket
 	End  int64  `json:"end"`  // where in File its line ends, newline included
 }
 
 func (h Head) String() string { return fmt.Sprintf("seq %d, hash %s", h.Seq, h.Hash) }
 
 func (h Head) validate(c Category) error {
-	if category, _, ok := parseFileName(h.File); !ok || category != c || h.Seq == 0 || h.End <= 0 {
+	category, _, ok := parseFileName(h.File)
+	if !ok {
+		category, _, ok = parsePartName(h.File)
+	}
+	if !ok || category != c || h.Seq == 0 || h.End <= 0 {
 		return errors.New("it is no head of this chain")
 	}
 	return nil
@@ -56,30 +60,39 @@ func (d dirHeads) Load(_ context.Context, c Category) (Head, bool, error) {
 	if err != nil {
 		return Head{}, false, err
 	}
-	var h Head
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&h); err != nil {
-		return Head{}, false, fmt.Errorf("%w: %w", errBadHead, err)
-	}
-	if err := h.validate(c); err != nil {
-		return Head{}, false, fmt.Errorf("%w: %w", errBadHead, err)
-	}
-	return h, true, nil
+	h, err := parseHead(data, c)
+	return h, err == nil, err
 }
 
-// errBadHead is a head file that no Log has written.
+func encodeHead(h Head) ([]byte, error) {
+	data, err := json.Marshal(h)
+	return append(data, '\n'), err
+}
+
+func parseHead(data []byte, c Category) (h Head, err error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err = dec.Decode(&h); err == nil {
+		err = h.validate(c)
+	}
+	if err != nil {
+		return Head{}, fmt.Errorf("%w: %w", errBadHead, err)
+	}
+	return h, nil
+}
+
+// errBadHead is a head that no Log, and no Ledger, has written.
 var errBadHead = errors.New("the kept head cannot be read")
 
 func (d dirHeads) Save(_ context.Context, c Category, h Head) error {
-	data, err := json.Marshal(h)
+	data, err := encodeHead(h)
 	if err != nil {
 		return err
 	}
 	if err := durable.Mkdir(d.dir+string(os.PathSeparator)+headsDir, durable.DirMode); err != nil {
 		return err
 	}
-	return durable.WriteFile(headPath(d.dir, c), append(data, '\n'), durable.FileMode)
+	return durable.WriteFile(headPath(d.dir, c), data, durable.FileMode)
 }
 
 // exclusive runs f while no other process keeps a head of the category here.

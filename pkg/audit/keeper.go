@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -15,38 +16,35 @@ const (
 // keeper saves the newest head that is on disk, in the background: a slow store delays no entry. A head that is kept
 // late is only old, and an old head is still in the chain.
 type keeper struct {
-	chain *chain
-	store HeadStore
-	own   *dirHeads // set when store is the directory's own
-	wake  chan struct{}
-	quit  context.CancelFunc
-	ready chan struct{} // closed after the first attempt to check
-	ended chan struct{}
+	category  Category
+	store     HeadStore
+	claim     func(Head) <-chan struct{}    // has the writer look for what the store holds; nil if the writer does by itself
+	exclusive func(save func() error) error // lets no other process save meanwhile; nil where nobody can
+	log       *slog.Logger
+	wake      chan struct{}
+	quit      context.CancelFunc
+	ready     chan struct{} // closed after the first attempt to check
+	ended     chan struct{}
 
 	mu   sync.Mutex
 	head Head
 	gaps int
 
-	// Only the keeper's goroutine touches what follows.
+	turn sync.Mutex // held in an attempt, guards what follows
+
 	checked bool // what the store held was looked for in the log; until then it must not be overwritten
 	saved   Head
 	forced  int // how many gaps the store has been told of
 	failing bool
 }
 
-func startKeepers(c *chain) []*keeper {
-	own := &dirHeads{c.log.cfg.Dir}
-	keepers := []*keeper{{chain: c, store: own, own: own, checked: true}}
-	if store := c.log.cfg.Heads; store != nil {
-		keepers = append(keepers, &keeper{chain: c, store: store})
-	}
-	for _, k := range keepers {
-		ctx, cancel := context.WithCancel(context.Background())
-		k.wake, k.quit = make(chan struct{}, 1), cancel
-		k.ready, k.ended = make(chan struct{}), make(chan struct{})
-		go k.run(ctx)
-	}
-	return keepers
+func (k *keeper) start() *keeper {
+	ctx, cancel := context.WithCancel(context.Background())
+	k.checked = k.claim == nil
+	k.wake, k.quit = make(chan struct{}, 1), cancel
+	k.ready, k.ended = make(chan struct{}), make(chan struct{})
+	go k.run(ctx)
+	return k
 }
 
 // offer gives the keeper a newer head to save. gaps counts the gaps noted so far: after another one, the head may be
@@ -72,30 +70,30 @@ func (k *keeper) stop() {
 	select {
 	case <-k.ended:
 	case <-time.After(2 * storeTimeout):
-		k.chain.log.cfg.Logger.Warn("audit: head store does not answer", "category", k.chain.category)
+		k.log.Warn("audit: head store does not answer", "category", k.category)
 	}
 }
 
 func (k *keeper) run(ctx context.Context) {
 	defer close(k.ended)
-	if !k.checked {
-		k.attempt(ctx)
+	failing := false
+	if k.claim != nil {
+		failing = k.attempt(ctx) != nil
 	}
 	close(k.ready)
 	for {
 		var again <-chan time.Time
-		if k.failing {
+		if failing {
 			again = time.After(keepAgain)
 		}
 		select {
 		case <-k.wake:
-			k.attempt(ctx)
 		case <-again:
-			k.attempt(ctx)
 		case <-ctx.Done():
-			k.attempt(ctx)
+			_ = k.attempt(ctx)
 			return
 		}
+		failing = k.attempt(ctx) != nil
 		select {
 		case <-time.After(keepEvery):
 		case <-ctx.Done():
@@ -103,12 +101,16 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-func (k *keeper) attempt(ctx context.Context) {
+// attempt saves the head if there is a newer one, and says in the log that it cannot, once.
+func (k *keeper) attempt(ctx context.Context) error {
+	k.turn.Lock()
+	defer k.turn.Unlock()
 	err := k.keep(ctx)
 	if err != nil && !k.failing {
-		k.chain.log.cfg.Logger.Warn("audit: head could not be kept", "category", k.chain.category, "err", err)
+		k.log.Warn("audit: head could not be kept", "category", k.category, "err", err)
 	}
 	k.failing = err != nil
+	return err
 }
 
 func (k *keeper) keep(ctx context.Context) error {
@@ -122,10 +124,8 @@ func (k *keeper) keep(ctx context.Context) error {
 		return nil
 	}
 	save := func() error { return k.replace(head, gaps > k.forced) }
-	if k.own != nil {
-		save = func() error {
-			return k.own.exclusive(k.chain.category, func() error { return k.replace(head, gaps > k.forced) })
-		}
+	if unguarded := save; k.exclusive != nil {
+		save = func() error { return k.exclusive(unguarded) }
 	}
 	if err := save(); err != nil {
 		return err
@@ -146,11 +146,11 @@ func (k *keeper) check(ctx context.Context) error {
 	}
 	switch {
 	case !found:
-	case head.validate(k.chain.category) != nil:
+	case head.validate(k.category) != nil:
 		k.forced = -1 // as good as none: to be replaced, whatever seq it claims
 	default:
 		select {
-		case <-k.chain.claim(head):
+		case <-k.claim(head):
 		case <-ctx.Done(): // the writer may have ended; what the store holds stays as it is
 			return nil
 		}
@@ -169,11 +169,11 @@ func (k *keeper) replace(head Head, force bool) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return k.store.Save(ctx, k.chain.category, head)
+	return k.store.Save(ctx, k.category, head)
 }
 
 func (k *keeper) load() (Head, bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return k.store.Load(ctx, k.chain.category)
+	return k.store.Load(ctx, k.category)
 }

@@ -21,8 +21,9 @@ const (
 	dateForm = time.DateOnly
 	tailSize = len(`,"hash":"`) + 2*sha256.Size + len(`"}`)
 	maxID    = 128
-	// maxEvent leaves room for every other member at its longest.
-	maxEvent = MaxLine - 1024
+	// maxFrame is room for every other member at its longest.
+	maxFrame = 1024
+	maxEvent = MaxLine - maxFrame
 )
 
 // Hash is a SHA-256, written as 64 lower-case hex digits. The zero value is what the first entry follows.

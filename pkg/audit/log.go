@@ -1,18 +1,13 @@
 package audit
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"pulsevault/pkg/internal/durable"
 )
@@ -33,9 +28,9 @@ type Config struct {
 // Log appends to the chains in a directory. Any number of Logs, in any number of processes, may share it, and any
 // number of goroutines may use one.
 type Log struct {
-	cfg      Config
-	chains   map[Category]*chain
-	encoders sync.Pool
+	*scribe
+	cfg    Config
+	chains map[Category]*chain
 }
 
 // Open makes the directory where it is missing and returns a Log on it. It reads nothing yet: each chain's end is
@@ -53,8 +48,7 @@ func Open(cfg Config) (*Log, error) {
 	if err := makeDirs(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("audit: open: %w", err)
 	}
-	l := &Log{cfg: cfg, chains: map[Category]*chain{}}
-	l.encoders.New = func() any { return newEncoder() }
+	l := &Log{scribe: newScribe(cfg.FullIP), cfg: cfg, chains: map[Category]*chain{}}
 	for _, category := range Categories {
 		l.chains[category] = startChain(l, category)
 	}
@@ -128,80 +122,3 @@ func (l *Log) add(ctx context.Context, category Category, event Event, durable b
 		return fmt.Errorf("audit: append to %s: waiting: %w", category, ctx.Err())
 	}
 }
-
-// request is one entry on its way into the log. The encoder holds the event's JSON until the writer has copied it.
-type request struct {
-	id      string
-	event   *encoder
-	durable bool
-	done    chan error // holds one, so that the writer never waits for a caller who has left
-}
-
-// prepare does whatever needs no lock, in the caller's goroutine.
-func (l *Log) prepare(event *Event) (*request, error) {
-	if event.Action == "" {
-		return nil, errors.New("the event names no action")
-	}
-	if slices.Contains(ownActions, event.Action) {
-		return nil, fmt.Errorf("the action %s is the log's own", event.Action)
-	}
-	return l.encode(event)
-}
-
-func (l *Log) encode(event *Event) (*request, error) {
-	id := event.ID
-	if id == "" {
-		fresh, err := uuid.NewV7()
-		if err != nil {
-			return nil, err
-		}
-		id = fresh.String()
-	}
-	if !validID(id) {
-		return nil, fmt.Errorf("an event's ID is 1 to %d printable characters", maxID)
-	}
-	if l.cfg.FullIP {
-		event.Address = fullAddress(event.Address)
-	} else {
-		event.Address = Anonymise(event.Address)
-	}
-	e := l.encoders.Get().(*encoder)
-	if err := e.encode(event); err != nil {
-		l.recycle(e)
-		return nil, err
-	}
-	return &request{id: id, event: e, done: make(chan error, 1)}, nil
-}
-
-func (l *Log) recycle(e *encoder) {
-	if e.buf.Cap() <= 64<<10 {
-		l.encoders.Put(e)
-	}
-}
-
-// encoder writes an event as compact JSON without HTML escaping.
-type encoder struct {
-	buf  bytes.Buffer
-	json *json.Encoder
-}
-
-func newEncoder() *encoder {
-	e := &encoder{}
-	e.json = json.NewEncoder(&e.buf)
-	e.json.SetEscapeHTML(false)
-	return e
-}
-
-func (e *encoder) encode(event *Event) error {
-	e.buf.Reset()
-	if err := e.json.Encode(event); err != nil {
-		return fmt.Errorf("encode the event: %w", err)
-	}
-	if e.buf.Len() > maxEvent {
-		return fmt.Errorf("the event takes %d bytes, %d are allowed", e.buf.Len(), maxEvent)
-	}
-	return nil
-}
-
-// bytes is the JSON without the newline that the json package ends it with.
-func (e *encoder) bytes() []byte { return e.buf.Bytes()[:e.buf.Len()-1] }

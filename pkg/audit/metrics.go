@@ -6,10 +6,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts what a Log does. A nil *Metrics counts nothing.
+// Metrics counts what a Log, a Ledger or an Outbox does. A nil *Metrics counts nothing.
 type Metrics struct {
 	entries *prometheus.CounterVec
+	sends   *prometheus.CounterVec
 	errors  *prometheus.CounterVec
+	retries *prometheus.CounterVec
 	syncs   prometheus.Histogram
 }
 
@@ -20,20 +22,29 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "pulsevault_audit_entries_total",
 			Help: "Entries this process has written to the audit log.",
 		}, []string{"category"}),
+		sends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pulsevault_audit_sent_total",
+			Help: "Entries this process has sent to the queue of the audit log.",
+		}, []string{"category"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pulsevault_audit_append_errors_total",
-			Help: "Entries that could not be written to the audit log, or not be synced.",
+			Help: "Entries that could not be written to the audit log, not be synced, or not be sent.",
+		}, []string{"category"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pulsevault_audit_write_retries_total",
+			Help: "Writes to the audit log in a bucket that were tried again, because another process was faster or they failed.",
 		}, []string{"category"}),
 		syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "pulsevault_audit_sync_duration_seconds",
-			Help:    "How long the disk took to hold what was written.",
+			Help:    "How long the disk, or the bucket, took to hold what was written.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 10),
 		}),
 	}
-	reg.MustRegister(m.entries, m.errors, m.syncs)
+	reg.MustRegister(m.entries, m.sends, m.errors, m.retries, m.syncs)
 	for _, c := range Categories {
-		m.entries.WithLabelValues(string(c))
-		m.errors.WithLabelValues(string(c))
+		for _, v := range []*prometheus.CounterVec{m.entries, m.sends, m.errors, m.retries} {
+			v.WithLabelValues(string(c))
+		}
 	}
 	return m
 }
@@ -41,6 +52,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) wrote(c Category, n int) {
 	if m != nil {
 		m.entries.WithLabelValues(string(c)).Add(float64(n))
+	}
+}
+
+func (m *Metrics) sent(c Category) {
+	if m != nil {
+		m.sends.WithLabelValues(string(c)).Inc()
+	}
+}
+
+func (m *Metrics) retried(c Category) {
+	if m != nil {
+		m.retries.WithLabelValues(string(c)).Inc()
 	}
 }
 

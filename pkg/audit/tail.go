@@ -80,9 +80,20 @@ func follow(head Head, data []byte, category Category, name string) (Head, error
 
 // findGap looks for the kept heads in the log and returns a note about the furthest one that is not there.
 func (c *chain) findGap(kept []Head) (*note, error) {
-	var lost *Head
+	lost, err := furthestLost(kept, c.contains)
+	if lost == nil || err != nil {
+		return nil, err
+	}
+	c.log.cfg.Logger.Error(entriesMissing, "category", c.category, "expectedSeq", lost.Seq, "foundSeq", c.head.Seq)
+	return gapNote(*lost, c.head), nil
+}
+
+const entriesMissing = "audit: entries are missing from the log or were changed"
+
+// furthestLost returns the kept head with the highest seq that is not in the log, nil if all are.
+func furthestLost(kept []Head, contains func(Head) (bool, error)) (lost *Head, err error) {
 	for i, h := range kept {
-		there, err := c.contains(h)
+		there, err := contains(h)
 		if err != nil {
 			return nil, fmt.Errorf("look for a kept head: %w", err)
 		}
@@ -90,15 +101,14 @@ func (c *chain) findGap(kept []Head) (*note, error) {
 			lost = &kept[i]
 		}
 	}
-	if lost == nil {
-		return nil, nil
-	}
-	c.log.cfg.Logger.Error("audit: entries are missing from the log or were changed",
-		"category", c.category, "expectedSeq", lost.Seq, "foundSeq", c.head.Seq)
+	return lost, nil
+}
+
+func gapNote(lost, end Head) *note {
 	return &note{ActionGap, map[string]any{
 		"expectedSeq": lost.Seq, "expectedHash": lost.Hash, "expectedFile": lost.File,
-		"foundSeq": c.head.Seq, "foundHash": c.head.Hash, "foundFile": c.head.File,
-	}}, nil
+		"foundSeq": end.Seq, "foundHash": end.Hash, "foundFile": end.File,
+	}}
 }
 
 // contains reports whether h is in the log. It looks at one place only: the log is never rewritten, so there it is or

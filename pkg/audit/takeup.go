@@ -24,8 +24,8 @@ var ownActions = []string{ActionTornLine, ActionGap}
 // more, the chain is taken up afresh, which costs the same however long the log is.
 const catchUpLimit = 4 << 20
 
-func (n note) request(l *Log) (*request, error) {
-	return l.encode(&Event{Action: n.action, Details: n.details})
+func (n note) request(s *scribe) (*request, error) {
+	return s.encode(&Event{Action: n.action, Details: n.details})
 }
 
 // locate makes sure that head, file and size are where the chain ends now. It returns the note to write if a head that

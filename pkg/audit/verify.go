@@ -4,20 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
-
-	"github.com/gofrs/flock"
-
-	"pulsevault/pkg/internal/durable"
+	"io"
 )
-
-// lockPatience is how long Verify waits for a chain's lock before it looks at the files without it.
-const lockPatience = 5 * time.Second
 
 // Verify checks everything under dir: every line's form, hash and link, the order of seq and of days, that the heads
 // kept in dir and in heads (which may be nil) are in their chains, and that nothing is there that does not belong.
@@ -30,20 +18,36 @@ const lockPatience = 5 * time.Second
 // of torn lines moved aside, and like an empty last file; whether more than an unacknowledged line was lost there, the
 // kept heads tell. An audit.gap entry is a finding for ever.
 func Verify(ctx context.Context, dir string, heads HeadReader) (Report, error) {
-	v := &verifier{dir: dir, heads: heads, aside: map[string]bool{}}
+	return verify(ctx, dirShelf{dir}, heads)
+}
+
+func verify(ctx context.Context, s shelf, heads HeadReader) (Report, error) {
+	v := &verifier{shelf: s, heads: heads, aside: map[string]bool{}}
 	for _, category := range Categories {
 		if err := v.chain(ctx, category); err != nil {
 			return v.report, fmt.Errorf("audit: verify %s: %w", category, err)
 		}
 	}
-	if err := v.strangers(); err != nil {
+	if err := s.strangers(ctx, v); err != nil {
 		return v.report, fmt.Errorf("audit: verify: %w", err)
 	}
 	return v.report, nil
 }
 
+// shelf is where the files of a log lie. An error says that it cannot be looked at, not that something is wrong with it.
+type shelf interface {
+	// head loads the head that is kept beside the log.
+	head(ctx context.Context, c Category) (Head, bool, error)
+	// files lists a chain's files, oldest first. What a crash may have cut off is at the end of the file with the number
+	// newest, or of those after it, and in no other.
+	files(ctx context.Context, v *verifier, c Category) (files []logFile, newest int, err error)
+	open(ctx context.Context, f logFile) (r io.ReadCloser, size int64, err error)
+	// strangers reports what nobody of this package puts there.
+	strangers(ctx context.Context, v *verifier) error
+}
+
 type verifier struct {
-	dir    string
+	shelf  shelf
 	heads  HeadReader
 	report Report
 	aside  map[string]bool // the files in torn/ that entries tell of
@@ -66,8 +70,11 @@ type keptHead struct {
 
 func (v *verifier) chain(ctx context.Context, category Category) error {
 	// The heads first: an appender keeps a head after its entry, so these are in whatever the files hold later.
-	kept := v.keptHeads(ctx, category)
-	files, err := v.snapshot(ctx, category)
+	kept, err := v.keptHeads(ctx, category)
+	if err != nil {
+		return err
+	}
+	files, newest, err := v.shelf.files(ctx, v, category)
 	if err != nil {
 		return err
 	}
@@ -75,10 +82,6 @@ func (v *verifier) chain(ctx context.Context, category Category) error {
 		return nil
 	}
 	w := &walk{v: v, kept: kept, report: ChainReport{Category: category, Files: len(files)}, linked: true}
-	newest := len(files) - 1
-	for newest > 0 && files[newest].size == 0 {
-		newest--
-	}
 	for i, f := range files {
 		if err := w.file(ctx, f, i >= newest); err != nil {
 			return err
@@ -88,17 +91,20 @@ func (v *verifier) chain(ctx context.Context, category Category) error {
 	return nil
 }
 
-func (v *verifier) keptHeads(ctx context.Context, category Category) []keptHead {
+func (v *verifier) keptHeads(ctx context.Context, category Category) ([]keptHead, error) {
 	var kept []keptHead
 	place := headsDir + "/" + string(category) + ".json"
-	h, found, err := dirHeads{v.dir}.Load(ctx, category)
-	if err != nil {
+	h, found, err := v.shelf.head(ctx, category)
+	switch {
+	case errors.Is(err, errBadHead):
 		v.find(place, "%v", err)
-	} else if found {
+	case err != nil:
+		return nil, err
+	case found:
 		kept = append(kept, keptHead{place: place, head: h})
 	}
 	if v.heads == nil {
-		return kept
+		return kept, nil
 	}
 	place = "head store: " + string(category)
 	h, found, err = v.heads.Load(ctx, category)
@@ -110,98 +116,12 @@ func (v *verifier) keptHeads(ctx context.Context, category Category) []keptHead 
 	case found:
 		kept = append(kept, keptHead{place: place, head: h})
 	}
-	return kept
+	return kept, nil
 }
 
-// dayFile is a file as long as it was when Verify came to its chain.
-type dayFile struct {
+// logFile is a file of a chain: of a day, or a part.
+type logFile struct {
 	name string
-	date string
-	size int64
-}
-
-// snapshot lists the day files while no appender is writing, so that the last line is whole unless a crash cut it.
-func (v *verifier) snapshot(ctx context.Context, category Category) ([]dayFile, error) {
-	unlock := v.share(ctx, category)
-	defer unlock()
-	names, err := dayFiles(v.dir, category)
-	if err != nil {
-		return nil, err
-	}
-	var files []dayFile
-	for _, name := range names {
-		info, err := os.Stat(filepath.Join(v.dir, name))
-		if err != nil {
-			return nil, err
-		}
-		_, date, _ := parseFileName(name)
-		files = append(files, dayFile{name, date, info.Size()})
-	}
-	return files, ctx.Err()
-}
-
-// share takes the chain's lock together with other readers. Where there is no lock file, nobody has ever appended here,
-// or this is a copy; nothing is created then.
-func (v *verifier) share(ctx context.Context, category Category) (unlock func()) {
-	path := lockPath(v.dir, category)
-	if _, err := os.Stat(path); err != nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	if ok, err := lock.TryRLockContext(ctx, time.Millisecond); !ok {
-		v.note(filepath.Base(path), "could not be locked, so the last line may look torn: %v", err)
-		return func() {}
-	}
-	return func() { _ = lock.Unlock() } // closing the file releases it in any case
-}
-
-// strangers reports what nobody of this package puts into dir.
-func (v *verifier) strangers() error {
-	listing, err := os.ReadDir(v.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, entry := range listing {
-		name := entry.Name()
-		_, _, isDay := parseFileName(name)
-		switch {
-		case isDay && !entry.Type().IsRegular():
-			v.find(name, "has the name of a day's file and is none")
-		case isDay, entry.IsDir() && (name == headsDir || name == tornDir), isLock(name):
-		default:
-			v.note(name, "is no part of the log")
-		}
-	}
-	return errors.Join(v.strangersIn(headsDir, isHeadFile), v.strangersIn(tornDir, func(name string) bool {
-		return v.aside[tornDir+"/"+name]
-	}))
-}
-
-func (v *verifier) strangersIn(sub string, known func(name string) bool) error {
-	listing, err := os.ReadDir(filepath.Join(v.dir, sub))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, entry := range listing {
-		if !known(entry.Name()) {
-			v.note(sub+"/"+entry.Name(), "no entry tells of it")
-		}
-	}
-	return nil
-}
-
-func isLock(name string) bool {
-	stem, ok := strings.CutSuffix(name, ".lock")
-	stem = strings.TrimSuffix(stem, ".head")
-	return ok && strings.HasPrefix(stem, ".") && slices.Contains(Categories, Category(stem[1:]))
-}
-
-func isHeadFile(name string) bool {
-	stem, ok := strings.CutSuffix(name, ".json")
-	return ok && slices.Contains(Categories, Category(stem)) || durable.IsTemp(name)
+	date string // "" of a part
+	size int64  // when Verify came to its chain; of a part, that is when it is opened
 }

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 )
 
 // maxGaps bounds how many entries about gaps a report lists for each chain.
@@ -26,7 +24,7 @@ type walk struct {
 
 // place is where in the chain a line stands.
 type place struct {
-	file dayFile
+	file logFile
 	line int
 	end  int64 // offset after the line's newline
 }
@@ -41,9 +39,21 @@ func (w *walk) bad(p place, format string, args ...any) {
 	}
 }
 
-// file goes over one day. last says that nothing but empty files follows, so that a crash may have cut it off.
-func (w *walk) file(ctx context.Context, f dayFile, last bool) error {
-	if f.size == 0 {
+// errCannotRead is a file that is listed and cannot be read.
+var errCannotRead = errors.New("cannot be read")
+
+// file goes over one file. last says that nothing but empty files follows, so that a crash may have cut it off.
+func (w *walk) file(ctx context.Context, f logFile, last bool) error {
+	r, size, err := w.v.shelf.open(ctx, f)
+	if errors.Is(err, errCannotRead) {
+		w.v.find(f.name, "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if size == 0 {
 		if last {
 			w.v.note(f.name, "is empty, as a crash at the beginning of a day leaves it")
 		} else {
@@ -51,13 +61,7 @@ func (w *walk) file(ctx context.Context, f dayFile, last bool) error {
 		}
 		return nil
 	}
-	r, err := os.Open(filepath.Join(w.v.dir, f.name))
-	if err != nil {
-		w.v.find(f.name, "cannot be read: %v", err)
-		return nil
-	}
-	defer r.Close()
-	lines := bufio.NewReaderSize(io.LimitReader(r, f.size), MaxLine)
+	lines := bufio.NewReaderSize(r, MaxLine)
 	for p := (place{file: f, line: 1}); ; p.line++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -157,10 +161,13 @@ func (w *walk) link(p place, e *Entry) {
 	}
 }
 
-// date checks the file's date: a day begins with an entry of that day. Later entries may be of earlier days, when the
+// date checks the date of a file that has one: a day begins with an entry of that day. Later entries may be of earlier days, when the
 // clock went back, but not of later ones.
 func (w *walk) date(p place, e *Entry) {
 	date := e.Time.Format(dateForm)
+	if p.file.date == "" {
+		return
+	}
 	if date > p.file.date || (p.line == 1 && date != p.file.date) {
 		w.bad(p, "an entry of %s in the file of %s", date, p.file.date)
 	}
