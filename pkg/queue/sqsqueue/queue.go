@@ -1,4 +1,5 @@
-// Package sqsqueue is the queue on Amazon SQS. It wants a FIFO queue that has a dead-letter queue, FIFO too.
+// Package sqsqueue is the queue on Amazon SQS. It wants a FIFO queue that has a dead-letter queue, FIFO too. Beside it stands
+// FIFO, for messages that are no tasks.
 //
 // A message's body is the payload of its task, its group the id of the video: of one video, SQS hands out one message at a
 // time. Its deduplication id is the id of the task, such as
@@ -25,7 +26,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"pulsevault/pkg/queue"
@@ -55,15 +55,10 @@ type Queue struct {
 // Open finds the credentials as every AWS client does: in the environment, in the files under ~/.aws, or from the machine.
 // It does not ask SQS anything.
 func Open(ctx context.Context, o Options) (*Queue, error) {
-	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(o.Region))
+	client, err := newClient(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("queue: configure the SQS client; are the AWS_ variables and the files under ~/.aws right? %w", err)
+		return nil, err
 	}
-	client := sqs.NewFromConfig(c, func(options *sqs.Options) {
-		if o.Endpoint != "" {
-			options.BaseEndpoint = aws.String(o.Endpoint)
-		}
-	})
 	return New(client, o.URL, time.Now), nil
 }
 

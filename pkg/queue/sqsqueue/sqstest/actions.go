@@ -172,6 +172,8 @@ func (s *Server) getQueueAttributes(_ *http.Request, q *fifo, in request) (any, 
 func arn(name string) string { return "arn:aws:sqs:" + Region + ":" + account + ":" + name }
 
 func (s *Server) getQueueURL(_ *http.Request, _ *fifo, in request) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, ok := s.queues[in.QueueName]; !ok {
 		return nil, refused("QueueDoesNotExist", "The specified queue %q does not exist.", in.QueueName)
 	}

@@ -1,5 +1,5 @@
 // Package sqstest runs a server that speaks to the real SQS client, for tests: the JSON protocol of SQS over HTTP, with a
-// FIFO queue and its dead-letter queue in memory.
+// FIFO queue and its dead-letter queue in memory, and others that a test adds.
 //
 // It keeps the rules of a FIFO queue that matter to us. A message with the deduplication id of one sent in the last five
 // minutes is accepted and dropped. Of a message group nothing is handed out while an earlier message of it is hidden. A
@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,34 @@ func (s *Server) Endpoint() string { return s.http.URL }
 func (s *Server) QueueURL() string { return s.url(queueName) }
 
 func (s *Server) url(name string) string { return s.http.URL + "/" + account + "/" + name }
+
+// Queue is a further queue with its dead-letter queue.
+type Queue struct {
+	server *Server
+	name   string
+}
+
+// Add makes a queue, whose messages go to the dead letters once they were received so often.
+func (s *Server) Add(name string, maxReceives int) Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := Queue{s, name + ".fifo"}
+	dead := &fifo{name: name + "-dead.fifo"}
+	s.queues[dead.name] = dead
+	s.queues[q.name] = &fifo{name: q.name, dead: dead, maxReceives: maxReceives}
+	return q
+}
+
+// URL names the queue.
+func (q Queue) URL() string { return q.server.url(q.name) }
+
+// Bodies returns the messages that are in the queue, hidden ones too.
+func (q Queue) Bodies() []string { return q.server.bodies(q.name) }
+
+// DeadLetters returns the messages that are in its dead-letter queue.
+func (q Queue) DeadLetters() []string {
+	return q.server.bodies(strings.TrimSuffix(q.name, ".fifo") + "-dead.fifo")
+}
 
 // Client returns a client of the real kind. It gives up after two tries.
 func (s *Server) Client() *sqs.Client {

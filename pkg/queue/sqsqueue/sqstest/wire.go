@@ -85,7 +85,9 @@ func (s *Server) answer(r *http.Request, action string) (any, error) {
 	if err := json.Unmarshal(body.Bytes(), &in); err != nil {
 		return nil, refused("SerializationException", "%v", err)
 	}
+	s.mu.Lock()
 	q, ok := s.queues[path.Base(in.QueueURL)]
+	s.mu.Unlock()
 	if action != "GetQueueUrl" && (!ok || in.QueueURL != s.url(q.name)) {
 		return nil, refused("QueueDoesNotExist", "The specified queue %q does not exist.", in.QueueURL)
 	}
