@@ -26,7 +26,7 @@ func TestTemplate(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	f := got.Functions[1]
-	if f.Name != "echo" || f.Timeout != 4*time.Second || f.MemorySize != 300<<20 || f.BatchSize != 10 || f.Every != 5*time.Minute {
+	if f.Name != "echo" || f.Timeout != 4*time.Second || f.MemorySize != 300<<20 || f.BatchSize != 10 || f.Queue != "Tasks" || f.Concurrency != 5 || f.Every != 5*time.Minute {
 		t.Errorf("%+v", f)
 	}
 	if want := []emulator.Route{{"GET", "/"}, {"ANY", "/files/{id}/{path+}"}, {"ANY", "/items/{id}"}}; !slices.Equal(f.Routes, want) {
@@ -42,6 +42,29 @@ func TestTemplate(t *testing.T) {
 		if _, err := readTemplate(t, bad); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
+	}
+}
+
+// A function has no more processes than the template reserves for it.
+func TestReservedConcurrency(t *testing.T) {
+	e, _ := host(t, func(c *emulator.Config) { c.Template.Functions[1].Concurrency = 1 })
+	var mu sync.Mutex
+	pids := map[string]bool{}
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			a, err := e.Invoke(t.Context(), "echo", []byte(`{"do":"pid"}`))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || a.Failed {
+				t.Errorf("%s, %v", a.Payload, err)
+			}
+			pids[string(a.Payload)] = true
+		})
+	}
+	calls.Wait()
+	if len(pids) != 1 {
+		t.Errorf("%d processes, want 1", len(pids))
 	}
 }
 

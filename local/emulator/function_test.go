@@ -116,17 +116,18 @@ Resources:
   EchoFunction:
     Type: AWS::Serverless::Function
     Properties:
+      ReservedConcurrentExecutions: 5
       Environment: { Variables: { OWN: own } }
       Events:
         Root: { Type: Api, Properties: { Path: /, Method: GET } }
         Item: { Type: Api, Properties: { Path: "/items/{id}", Method: any } }
         Rest: { Type: Api, Properties: { Path: "/files/{id}/{path+}", Method: ANY } }
-        Queue: { Type: SQS, Properties: { Queue: !GetAtt Queue.Arn } }
+        Queue: { Type: SQS, Properties: { Queue: !GetAtt Tasks.Arn } }
         Often: { Type: Schedule, Properties: { Schedule: rate(5 minutes) } }
   BrokenFunction:
     Type: AWS::Serverless::Function
     Properties: { Timeout: 1, MemorySize: 128, Environment: { Variables: { BROKEN: "yes" } } }
-  Queue: { Type: AWS::SQS::Queue }
+  Tasks: { Type: AWS::SQS::Queue }
 `
 
 func readTemplate(t *testing.T, text string) (emulator.Template, error) {

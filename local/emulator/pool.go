@@ -46,7 +46,11 @@ func New(c Config) *Emulator {
 	c.Log = &lines{to: c.Log}
 	e := &Emulator{config: c, pools: map[string]*pool{}}
 	for _, f := range c.Template.Functions {
-		e.pools[f.Name] = &pool{config: &e.config, function: f, slots: make(chan struct{}, c.Concurrency)}
+		slots := c.Concurrency
+		if f.Concurrency > 0 {
+			slots = min(slots, f.Concurrency)
+		}
+		e.pools[f.Name] = &pool{config: &e.config, function: f, slots: make(chan struct{}, slots)}
 	}
 	return e
 }

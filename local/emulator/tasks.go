@@ -14,14 +14,15 @@ import (
 // Message is one message of a queue that calls a function.
 type Message struct {
 	Body     string
-	Received int // how often it has been received, this time included
+	Group    string // of a FIFO queue
+	Received int    // how often it has been received, this time included
 }
 
 // Deliver calls a function with messages of a queue, as one SQS event, and returns for each of them the error for which
 // it must come again, or nil. An event that fails as a whole fails for all of its messages.
 func (e *Emulator) Deliver(ctx context.Context, function string, messages ...Message) []error {
 	failed := make([]error, len(messages))
-	event, index := sqsEvent(messages)
+	event, index := sqsEvent(e.queueOf(function), messages)
 	answer, err := e.invokeJSON(ctx, function, event)
 	var response events.SQSEventResponse
 	if err == nil {
@@ -41,7 +42,15 @@ func (e *Emulator) Deliver(ctx context.Context, function string, messages ...Mes
 	return failed
 }
 
-func sqsEvent(messages []Message) (event events.SQSEvent, index map[string]int) {
+// queueOf is the name of the queue that calls a function.
+func (e *Emulator) queueOf(function string) string {
+	if p := e.pools[function]; p != nil {
+		return p.function.Queue
+	}
+	return ""
+}
+
+func sqsEvent(queue string, messages []Message) (event events.SQSEvent, index map[string]int) {
 	index = map[string]int{}
 	now := strconv.FormatInt(time.Now().UnixMilli(), 10)
 	for i, m := range messages {
@@ -49,9 +58,10 @@ func sqsEvent(messages []Message) (event events.SQSEvent, index map[string]int) 
 		index[id] = i
 		event.Records = append(event.Records, events.SQSMessage{
 			MessageId: id, ReceiptHandle: id, Body: m.Body, AWSRegion: "local", EventSource: "aws:sqs",
-			EventSourceARN: "arn:aws:sqs:local:" + accountNumber + ":transcode",
+			EventSourceARN: "arn:aws:sqs:local:" + accountNumber + ":" + queue,
 			Attributes: map[string]string{
 				"ApproximateReceiveCount": strconv.Itoa(m.Received), "SentTimestamp": now, "ApproximateFirstReceiveTimestamp": now,
+				"MessageGroupId": m.Group,
 			},
 		})
 	}

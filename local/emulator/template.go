@@ -26,6 +26,8 @@ type Function struct {
 	MemorySize  int64 // bytes
 	Environment map[string]string
 	Routes      []Route
+	Concurrency int           // processes at a time at most; 0 if the template does not say
+	Queue       string        // logical id of the queue that calls it, "" if none does
 	BatchSize   int           // messages of one SQS event at most; 0 if no queue calls it
 	Every       time.Duration // between scheduled calls; 0 if there are none
 }
@@ -56,16 +58,18 @@ type samTemplate struct {
 type samFunction struct {
 	Timeout     int `yaml:"Timeout"`    // seconds
 	MemorySize  int `yaml:"MemorySize"` // MiB
+	Reserved    int `yaml:"ReservedConcurrentExecutions"`
 	Environment struct {
 		Variables map[string]yaml.Node `yaml:"Variables"`
 	} `yaml:"Environment"`
 	Events map[string]struct {
 		Type       string `yaml:"Type"`
 		Properties struct {
-			Path      string `yaml:"Path"`
-			Method    string `yaml:"Method"`
-			BatchSize int    `yaml:"BatchSize"`
-			Schedule  string `yaml:"Schedule"`
+			Path      string    `yaml:"Path"`
+			Method    string    `yaml:"Method"`
+			Queue     yaml.Node `yaml:"Queue"`
+			BatchSize int       `yaml:"BatchSize"`
+			Schedule  string    `yaml:"Schedule"`
 		} `yaml:"Properties"`
 	} `yaml:"Events"`
 }
@@ -126,6 +130,7 @@ func (sam samTemplate) function(id string, own samFunction) (Function, error) {
 		Name:        strings.ToLower(strings.TrimSuffix(id, "Function")),
 		Timeout:     cmp.Or(time.Duration(cmp.Or(own.Timeout, all.Timeout))*time.Second, defaultTimeout),
 		MemorySize:  cmp.Or(int64(cmp.Or(own.MemorySize, all.MemorySize))<<20, defaultMemory),
+		Concurrency: own.Reserved,
 		Environment: map[string]string{},
 	}
 	for _, variables := range []map[string]yaml.Node{all.Environment.Variables, own.Environment.Variables} {
@@ -141,6 +146,7 @@ func (sam samTemplate) function(id string, own samFunction) (Function, error) {
 			f.Routes = append(f.Routes, Route{strings.ToUpper(e.Properties.Method), e.Properties.Path})
 		case "SQS":
 			f.BatchSize = cmp.Or(e.Properties.BatchSize, defaultBatchSize)
+			f.Queue = strings.TrimSuffix(e.Properties.Queue.Value, ".Arn") // !GetAtt Queue.Arn
 		case "Schedule":
 			var err error
 			if f.Every, err = parseRate(e.Properties.Schedule); err != nil {

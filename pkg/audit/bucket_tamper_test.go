@@ -7,19 +7,20 @@ import (
 	"testing"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/audit/audittest"
 )
 
 // threeParts writes three parts of four entries each, the last of them not closed, and closes the ledger.
-func threeParts(t *testing.T, heads audit.HeadStore) *bucket {
+func threeParts(t *testing.T, heads audit.HeadStore) *audittest.Bucket {
 	t.Helper()
-	b := newBucket(t)
+	b := audittest.NewBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
 	for range 2 {
 		record(t, l, event(1), event(2), large("", 1), audit.Event{Action: "a", Path: string(bytes.Repeat([]byte("x"), 4096))})
 	}
 	record(t, l, event(1), event(2), event(3), event(4))
 	closeLedger(t, l)
-	if n := len(b.parts(audit.Access)); n != 3 {
+	if n := len(b.Parts(audit.Access)); n != 3 {
 		t.Fatalf("%d parts", n)
 	}
 	wantWholeBucket(t, b, 12)
@@ -29,22 +30,30 @@ func threeParts(t *testing.T, heads audit.HeadStore) *bucket {
 func partKey(number int) string { return fmt.Sprintf("audit/access.%08d.log", number) }
 
 // editPart changes the lines of a part.
-func editPart(number int, f func(lines [][]byte) [][]byte) func(*bucket) {
-	return func(b *bucket) {
-		b.tamper(partKey(number), func(data []byte) []byte {
+func editPart(number int, f func(lines [][]byte) [][]byte) func(*audittest.Bucket) {
+	return func(b *audittest.Bucket) {
+		b.Tamper(partKey(number), func(data []byte) []byte {
 			lines := bytes.SplitAfter(data, []byte("\n"))
 			return bytes.Join(f(lines[:len(lines)-1]), nil)
 		})
 	}
 }
 
-func removePart(number int) func(*bucket) {
-	return func(b *bucket) { b.tamper(partKey(number), func([]byte) []byte { return nil }) }
+func copyOf(b *audittest.Bucket, number int) (data []byte) {
+	b.Tamper(partKey(number), func(now []byte) []byte {
+		data = now
+		return now
+	})
+	return data
+}
+
+func removePart(number int) func(*audittest.Bucket) {
+	return func(b *audittest.Bucket) { b.Tamper(partKey(number), func([]byte) []byte { return nil }) }
 }
 
 func TestVerifyBucketFindsTampering(t *testing.T) {
 	for name, c := range map[string]struct {
-		tamper func(*bucket)
+		tamper func(*audittest.Bucket)
 		want   string
 	}{
 		"edited line": {editPart(2, func(l [][]byte) [][]byte { l[1] = change(l[1], "served", "sErved"); return l }), "access.00000002.log:2: the hash is not"},
@@ -65,21 +74,28 @@ func TestVerifyBucketFindsTampering(t *testing.T) {
 		"removed newest part":    {removePart(3), "heads/access.json: the kept head (seq 12"},
 		"removed middle part":    {removePart(2), "access.00000003.log: the 1 parts before it are missing, from access.00000002.log on"},
 		"removed first part":     {removePart(1), "access.00000002.log: the 1 parts before it are missing"},
-		"removed all": {func(b *bucket) {
+		"removed all": {func(b *audittest.Bucket) {
 			for n := range 3 {
 				removePart(n + 1)(b)
 			}
 		}, "heads/access.json: the kept head (seq 12"},
 		"empty part": {editPart(2, func([][]byte) [][]byte { return nil }), "access.00000002.log: is empty"},
-		"empty end":  {func(b *bucket) { b.tamper(partKey(4), func([]byte) []byte { return []byte{} }) }, "access.00000004.log: is empty"},
-		"swapped parts": {func(b *bucket) {
-			b.objects[partKey(1)], b.objects[partKey(2)] = b.objects[partKey(2)], b.objects[partKey(1)]
+		"empty end":  {func(b *audittest.Bucket) { b.Tamper(partKey(4), func([]byte) []byte { return []byte{} }) }, "access.00000004.log: is empty"},
+		"swapped parts": {func(b *audittest.Bucket) {
+			first, second := copyOf(b, 1), copyOf(b, 2)
+			b.Tamper(partKey(1), func([]byte) []byte { return second })
+			b.Tamper(partKey(2), func([]byte) []byte { return first })
 		}, "access.00000001.log:1: entries 1 to 4 are missing"},
-		"another chain":  {func(b *bucket) { b.objects["audit/auth.00000001.log"] = b.objects[partKey(1)] }, "auth.00000001.log:1: an entry of the chain access"},
-		"unknown object": {func(b *bucket) { b.tamper("audit/access.1.log", func([]byte) []byte { return []byte("x") }) }, "access.1.log: is no part of the log"},
-		"foreign folder": {func(b *bucket) { b.tamper("audit/old/access.00000001.log", func([]byte) []byte { return []byte("x") }) }, "old/access.00000001.log: is no part"},
-		"head of another log": {func(b *bucket) {
-			b.tamper("audit/heads/access.json", func(data []byte) []byte { return bytes.Replace(data, []byte("access"), []byte("upload"), 1) })
+		"another chain": {func(b *audittest.Bucket) {
+			first := copyOf(b, 1)
+			b.Tamper("audit/auth.00000001.log", func([]byte) []byte { return first })
+		}, "auth.00000001.log:1: an entry of the chain access"},
+		"unknown object": {func(b *audittest.Bucket) { b.Tamper("audit/access.1.log", func([]byte) []byte { return []byte("x") }) }, "access.1.log: is no part of the log"},
+		"unknown head": {func(b *audittest.Bucket) {
+			b.Tamper("audit/heads/old.json", func([]byte) []byte { return []byte("x") })
+		}, "heads/old.json: is no part"},
+		"head of another log": {func(b *audittest.Bucket) {
+			b.Tamper("audit/heads/access.json", func(data []byte) []byte { return bytes.Replace(data, []byte("access"), []byte("upload"), 1) })
 		}, "heads/access.json: the kept head cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +109,7 @@ func TestVerifyBucketFindsTampering(t *testing.T) {
 
 // A chain that has lost its end and is appended to again must show it, whoever appends, and once.
 func TestGapInABucket(t *testing.T) {
-	for name, harm := range map[string]func(*bucket){
+	for name, harm := range map[string]func(*audittest.Bucket){
 		"tail":        editPart(3, func(l [][]byte) [][]byte { return l[:2] }),
 		"all of it":   editPart(3, func([][]byte) [][]byte { return nil }),
 		"newest part": removePart(3),
@@ -102,8 +118,8 @@ func TestGapInABucket(t *testing.T) {
 			l[last] = rehash(change(l[last], "served", "sErved"))
 			return l
 		}),
-		"two parts": func(b *bucket) { removePart(3)(b); removePart(2)(b) },
-		"everything": func(b *bucket) {
+		"two parts": func(b *audittest.Bucket) { removePart(3)(b); removePart(2)(b) },
+		"everything": func(b *audittest.Bucket) {
 			for n := range 3 {
 				removePart(n + 1)(b)
 			}
@@ -120,7 +136,7 @@ func TestGapInABucket(t *testing.T) {
 					}
 				}
 				harm(b)
-				b.fail(failure{op: "write", key: ".log", times: 1, mode: done})
+				b.Fail(audittest.Failure{Op: "write", Key: ".log", Times: 1, How: audittest.Done})
 				for _, l := range ledgers {
 					record(t, l, named(fmt.Sprintf("%p", l), 3)...)
 					closeLedger(t, l)
@@ -140,7 +156,7 @@ func TestWhatIsNoEntryClosesAPart(t *testing.T) {
 	for name, end := range map[string]string{"line": "hello\n", "no line": "hello", "blank": "\n"} {
 		t.Run(name, func(t *testing.T) {
 			b := threeParts(t, nil)
-			b.tamper(partKey(3), func(data []byte) []byte { return append(data, end...) })
+			b.Tamper(partKey(3), func(data []byte) []byte { return append(data, end...) })
 			for range 2 {
 				l := openLedger(t, audit.LedgerConfig{Bucket: b})
 				record(t, l, event(13))
@@ -148,8 +164,8 @@ func TestWhatIsNoEntryClosesAPart(t *testing.T) {
 			}
 			r := verifyBucket(t, b, nil)
 			wantFinding(t, r, "access.00000003.log:5: ")
-			if len(r.Findings) != 1 || entries(r) != 14 || len(b.parts(audit.Access)) != 4 {
-				t.Errorf("%v\n%s", b.parts(audit.Access), r)
+			if len(r.Findings) != 1 || entries(r) != 14 || len(b.Parts(audit.Access)) != 4 {
+				t.Errorf("%v\n%s", b.Parts(audit.Access), r)
 			}
 		})
 	}
@@ -159,7 +175,7 @@ func TestWhatIsNoEntryClosesAPart(t *testing.T) {
 func TestAHeadStoreBesideABucket(t *testing.T) {
 	heads := &store{}
 	b := threeParts(t, heads)
-	b.tamper("audit/heads/access.json", func([]byte) []byte { return nil })
+	b.Tamper("audit/heads/access.json", func([]byte) []byte { return nil })
 	editPart(3, func(l [][]byte) [][]byte { return l[:2] })(b)
 	wantFinding(t, verifyBucket(t, b, heads), "head store: access: the kept head (seq 12")
 	closeLedger(t, openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})) // not one entry is needed

@@ -57,18 +57,20 @@ func (s bucketShelf) open(ctx context.Context, f logFile) (io.ReadCloser, int64,
 }
 
 func (s bucketShelf) strangers(ctx context.Context, v *verifier) error {
-	keys, err := s.bucket.List(ctx, bucketPrefix)
-	if err != nil {
-		return err
-	}
 	ours := map[string]bool{}
 	for _, c := range Categories {
 		ours[headKey(c)] = true
 	}
-	for _, key := range keys {
-		name := strings.TrimPrefix(key, bucketPrefix)
-		if _, _, isPart := parsePartName(name); !isPart && !ours[key] {
-			v.find(name, "is no part of the log")
+	for _, prefix := range []string{bucketPrefix, bucketPrefix + headsDir + "/"} {
+		keys, err := s.bucket.List(ctx, prefix)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			name := strings.TrimPrefix(key, bucketPrefix)
+			if _, _, isPart := parsePartName(name); !isPart && !ours[key] {
+				v.find(name, "is no part of the log")
+			}
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ type dirShelf struct{ dir string }
 
 // head takes one that cannot be read for a bad one, for whatever reason.
 func (d dirShelf) head(ctx context.Context, c Category) (Head, bool, error) {
-	h, found, err := dirHeads{d.dir}.Load(ctx, c)
+	h, found, err := dirHeads(d).Load(ctx, c)
 	if err != nil && !errors.Is(err, errBadHead) {
 		err = fmt.Errorf("%w: %w", errBadHead, err)
 	}

@@ -17,7 +17,7 @@ type Bucket interface {
 	// returns, the object is durable, and every Read sees it. Where the object is another one by now, nothing is written and
 	// the error is of the kind vault.Conflict. After any other error the object may have been written, or be written soon.
 	Write(ctx context.Context, key string, data []byte, ifVersion string) (version string, err error)
-	// List returns the keys that begin with prefix, sorted.
+	// List returns the keys that begin with prefix and have no further slash, sorted.
 	List(ctx context.Context, prefix string) ([]string, error)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/audit/audittest"
 	"pulsevault/pkg/vault"
 )
 
@@ -61,7 +62,7 @@ func large(id string, n int) audit.Event {
 	return audit.Event{ID: id, Action: "media.served", Path: strings.Repeat("x", (1<<20-2048)/n)}
 }
 
-func verifyBucket(t testing.TB, b *bucket, heads audit.HeadReader) audit.Report {
+func verifyBucket(t testing.TB, b *audittest.Bucket, heads audit.HeadReader) audit.Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -72,7 +73,7 @@ func verifyBucket(t testing.TB, b *bucket, heads audit.HeadReader) audit.Report 
 	return r
 }
 
-func wantWholeBucket(t testing.TB, b *bucket, n int) audit.Report {
+func wantWholeBucket(t testing.TB, b *audittest.Bucket, n int) audit.Report {
 	t.Helper()
 	r := verifyBucket(t, b, nil)
 	if !r.OK() || entries(r) != n {
@@ -82,9 +83,9 @@ func wantWholeBucket(t testing.TB, b *bucket, n int) audit.Report {
 }
 
 // wantEach fails unless each ID stands in the access chain exactly once.
-func wantEach(t testing.TB, b *bucket, ids ...string) {
+func wantEach(t testing.TB, b *audittest.Bucket, ids ...string) {
 	t.Helper()
-	chain := b.chain(audit.Access)
+	chain := b.Chain(audit.Access)
 	for _, id := range ids {
 		if n := bytes.Count(chain, []byte(`"eventId":"`+id+`"`)); n != 1 {
 			t.Errorf("%s stands in the chain %d times", id, n)
@@ -94,7 +95,7 @@ func wantEach(t testing.TB, b *bucket, ids ...string) {
 
 // What a Ledger writes is byte for byte what a Log writes.
 func TestALedgerWritesTheLinesOfALog(t *testing.T) {
-	dir, b, now := t.TempDir(), newBucket(t), newClock("2026-03-01T12:00:00Z")
+	dir, b, now := t.TempDir(), audittest.NewBucket(t), newClock("2026-03-01T12:00:00Z")
 	log, ledger := open(t, audit.Config{Dir: dir, Now: now.Now}), openLedger(t, audit.LedgerConfig{Bucket: b, Now: now.Now})
 	events := named("e", 20)
 	events[3].Path, events[4].Address = "<&>\n\u2028\xff\uffff", "[2001:db8:1:2::3]:99"
@@ -105,7 +106,7 @@ func TestALedgerWritesTheLinesOfALog(t *testing.T) {
 	}
 	closeLog(t, log)
 	closeLedger(t, ledger)
-	if got, want := b.chain(audit.Access), read(t, logFile(t, dir)); !bytes.Equal(got, want) {
+	if got, want := b.Chain(audit.Access), read(t, logFile(t, dir)); !bytes.Equal(got, want) {
 		t.Errorf("the ledger holds\n%s\nthe log\n%s", got, want)
 	}
 	r := wantWholeBucket(t, b, 20)
@@ -115,7 +116,7 @@ func TestALedgerWritesTheLinesOfALog(t *testing.T) {
 }
 
 func TestALedgerRefuses(t *testing.T) {
-	b := newBucket(t)
+	b := audittest.NewBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b})
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -134,8 +135,8 @@ func TestALedgerRefuses(t *testing.T) {
 	if err := l.Append(t.Context(), audit.Access, event(1)); !errors.Is(err, audit.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	if len(b.objects) > 0 {
-		t.Errorf("%d objects were made", len(b.objects))
+	if n := b.Calls("write"); n > 0 {
+		t.Errorf("%d writes", n)
 	}
 	if _, err := audit.OpenLedger(audit.LedgerConfig{}); err == nil {
 		t.Error("opened without a bucket")
@@ -145,7 +146,7 @@ func TestALedgerRefuses(t *testing.T) {
 // Several Ledgers on one bucket, many goroutines on each, and parts that are closed on the way.
 func TestLedgersShareABucket(t *testing.T) {
 	t.Parallel()
-	b, heads, reg := newBucket(t), &store{}, prometheus.NewPedanticRegistry()
+	b, heads, reg := audittest.NewBucket(t), &store{}, prometheus.NewPedanticRegistry()
 	metrics := audit.NewMetrics(reg)
 	var callers sync.WaitGroup
 	var ids []string
@@ -167,10 +168,10 @@ func TestLedgersShareABucket(t *testing.T) {
 	callers.Wait()
 	wantWholeBucket(t, b, len(ids))
 	wantEach(t, b, ids...)
-	if n := len(b.parts(audit.Access)); n < 3 {
+	if n := len(b.Parts(audit.Access)); n < 3 {
 		t.Errorf("%d parts", n)
 	}
-	if n := b.called("write"); n > len(ids) {
+	if n := b.Calls("write"); n > len(ids) {
 		t.Errorf("%d writes of %d entries: callers should share them", n, len(ids))
 	}
 	want := fmt.Sprintf("# HELP pulsevault_audit_entries_total Entries this process has written to the audit log.\n"+
@@ -187,16 +188,16 @@ func TestLedgersShareABucket(t *testing.T) {
 // repeat, and the chain does not fork.
 func TestABucketThatFails(t *testing.T) {
 	for _, op := range []string{"read", "write", "list"} {
-		for _, how := range []mode{notDone, done, later, refused} {
-			if op != "write" && how != notDone {
+		for _, how := range []audittest.How{audittest.NotDone, audittest.Done, audittest.Later, audittest.Refused} {
+			if op != "write" && how != audittest.NotDone {
 				continue
 			}
-			for _, times := range []int{1, 2, 5} {
+			for _, times := range []int{1, 5} {
 				for after := range 6 {
 					t.Run(fmt.Sprintf("%s %s %d times after %d", op, how, times, after), func(t *testing.T) {
 						t.Parallel()
-						b := newBucket(t)
-						b.fail(failure{op: op, after: after, times: times, mode: how})
+						b := audittest.NewBucket(t)
+						b.Fail(audittest.Failure{Op: op, After: after, Times: times, How: how})
 						var ids []string
 						for range 2 {
 							l := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: &store{}})
@@ -207,7 +208,7 @@ func TestABucketThatFails(t *testing.T) {
 							}
 							closeLedger(t, l)
 						}
-						b.fails = nil
+						b.Recover()
 						wantWholeBucket(t, b, len(ids))
 						wantEach(t, b, ids...)
 					})
@@ -230,17 +231,18 @@ func appendPatiently(t *testing.T, l *audit.Ledger, e audit.Event) {
 
 // A function that is killed between part and head leaves a head that is old, and nothing else.
 func TestKilledBeforeTheHeadIsKept(t *testing.T) {
-	b, heads := newBucket(t), &store{}
+	b, heads := audittest.NewBucket(t), &store{}
 	record(t, openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads}), named("a", 3)...)
 	heads.down = true
-	b.fail(failure{op: "write", key: "heads/", times: -1, mode: notDone})
+	b.Fail(audittest.Failure{Op: "write", Key: "heads/", Times: -1, How: audittest.NotDone})
 	killed := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
 	record(t, killed, named("b", 3)...)
 	if err := killed.KeepHeads(t.Context()); err == nil {
 		t.Error("the heads were kept")
 	}
 	wantWholeBucket(t, b, 6)
-	heads.down, b.fails = false, nil
+	heads.down = false
+	b.Recover()
 	next := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
 	record(t, next, named("c", 3)...)
 	if err := next.KeepHeads(t.Context()); err != nil {
@@ -277,7 +279,7 @@ func take(t testing.TB, l *audit.Ledger, all ...audit.Message) {
 
 // A queue delivers more than once. What stands in the newest two parts is not put there again, whoever gets it.
 func TestRedelivery(t *testing.T) {
-	b := newBucket(t)
+	b := audittest.NewBucket(t)
 	first := openLedger(t, audit.LedgerConfig{Bucket: b})
 	all := messages(t, audit.Access, "m1", "m2", "m3", "m2")
 	take(t, first, all...)
@@ -289,45 +291,45 @@ func TestRedelivery(t *testing.T) {
 	take(t, openLedger(t, audit.LedgerConfig{Bucket: b}), all...)
 	wantWholeBucket(t, b, 8)
 	wantEach(t, b, "m1", "m2", "m3")
-	if n := len(b.parts(audit.Access)); n != 2 {
+	if n := len(b.Parts(audit.Access)); n != 2 {
 		t.Errorf("%d parts", n)
 	}
 }
 
 // A batch of one chain goes in whole or not at all, and the chains do not hold each other up.
 func TestABatchIsWholeOrNotThere(t *testing.T) {
-	b := newBucket(t)
+	b := audittest.NewBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b})
 	all := append(messages(t, audit.Access, "a1", "a2"), messages(t, audit.Upload, "u1")...)
 	all = append(all, messages(t, audit.Access, "a3")...)
 	bad := all[0]
 	bad.EventID, bad.Event = "bad", json.RawMessage(`{"action":"audit.gap"}`)
 	all = append(all, bad)
-	b.fail(failure{op: "write", key: "access", times: 3, mode: notDone})
+	b.Fail(audittest.Failure{Op: "write", Key: "access", Times: 3, How: audittest.NotDone})
 	errs := l.Take(t.Context(), all...)
 	if errs[0] == nil || errs[1] == nil || errs[2] != nil || errs[3] == nil || vault.KindOf(errs[4]) != vault.Unprocessable {
 		t.Errorf("%v", errs)
 	}
 	wantWholeBucket(t, b, 1)
-	writes := b.called("write")
+	writes := b.Calls("write")
 	take(t, l, all[:4]...)
 	wantWholeBucket(t, b, 4)
 	wantEach(t, b, "a1", "a2", "a3")
-	if n := b.called("write") - writes; n > 1+2 { // and the heads
+	if n := b.Calls("write") - writes; n > 1+2 { // and the heads
 		t.Errorf("%d writes for one batch", n)
 	}
 }
 
 // An entry has the time at which its event was handed in, whatever the order; the chain is whole all the same.
 func TestTimesOverMidnight(t *testing.T) {
-	b, now := newBucket(t), newClock("2026-03-01T23:59:59Z")
+	b, now := audittest.NewBucket(t), newClock("2026-03-01T23:59:59Z")
 	l := openLedger(t, audit.LedgerConfig{Bucket: b, Now: now.Now})
 	for _, s := range []string{"2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", "2026-03-01T23:59:58Z", "2026-03-02T02:00:01+02:00", "2026-02-01T00:00:00Z", "2027-01-01T00:00:00Z"} {
 		now.set(s)
 		record(t, l, event(1))
 	}
 	wantWholeBucket(t, b, 6)
-	for i, line := range bytes.Split(bytes.TrimSpace(b.chain(audit.Access)), []byte("\n")) {
+	for i, line := range bytes.Split(bytes.TrimSpace(b.Chain(audit.Access)), []byte("\n")) {
 		want := []string{"03-01T23:59:59", "03-02T00:00:00", "03-01T23:59:58", "03-02T00:00:01", "02-01T00:00:00", "01-01T00:00:00"}[i]
 		if e, err := audit.ParseLine(line); err != nil || e.Time.Format("01-02T15:04:05") != want {
 			t.Errorf("entry %d is of %v, want %s; %v", i+1, e.Time, want, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/audit/audittest"
 	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/queue/sqsqueue/sqstest"
 	"pulsevault/pkg/vault"
@@ -37,7 +38,7 @@ func TestAnOutboxSendsWhatALedgerTakes(t *testing.T) {
 		}
 	}
 	now.set("2026-03-02T00:00:10Z") // when they arrive
-	b := newBucket(t)
+	b := audittest.NewBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b, Now: now.Now})
 	bodies := q.Bodies()
 	for _, body := range bodies {
@@ -55,7 +56,7 @@ func TestAnOutboxSendsWhatALedgerTakes(t *testing.T) {
 	}
 	wantWholeBucket(t, b, 3)
 	wantEach(t, b, "e-0", "e-1", "e-2")
-	if chain := string(b.chain(audit.Access)); strings.Count(chain, `"timestamp":"2026-03-01T23:59:59.000000Z"`) != 3 {
+	if chain := string(b.Chain(audit.Access)); strings.Count(chain, `"timestamp":"2026-03-01T23:59:59.000000Z"`) != 3 {
 		t.Errorf("when were they handed in?\n%s", chain)
 	}
 	if n := testutil.CollectAndCount(reg, "pulsevault_audit_sent_total"); n != 5 {

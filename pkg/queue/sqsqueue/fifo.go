@@ -70,12 +70,12 @@ func (f *FIFO) Check(ctx context.Context) error {
 	return err
 }
 
-// Run hands out messages until ctx ends: up to ten at a time, one batch after the other. deliver returns for each message
+// Run hands out messages until ctx ends: at most so many at a time, one batch after the other. deliver returns for each message
 // nil, upon which it is deleted, or why it must come again, once its visibility timeout has ended. What came too often the
 // redrive policy moves to the dead letters.
-func (f *FIFO) Run(ctx context.Context, deliver func(context.Context, []Message) []error) {
+func (f *FIFO) Run(ctx context.Context, most int, deliver func(context.Context, []Message) []error) {
 	for ctx.Err() == nil {
-		messages, receipts, err := f.receive(ctx)
+		messages, receipts, err := f.receive(ctx, min(most, batchSize))
 		if err != nil {
 			if ctx.Err() == nil {
 				f.Logger.Warn("no messages can be taken from SQS; trying again", "queue", f.URL, "err", err)
@@ -94,11 +94,11 @@ const batchSize = 10
 
 // receive waits for messages, for a while, also when ctx ends meanwhile: what is handed out to somebody who has hung up
 // stays hidden.
-func (f *FIFO) receive(ctx context.Context) (messages []Message, receipts []string, err error) {
+func (f *FIFO) receive(ctx context.Context, most int) (messages []Message, receipts []string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pollFor+settleTimeout)
 	defer cancel()
 	out, err := f.Client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &f.URL, MaxNumberOfMessages: batchSize, WaitTimeSeconds: seconds(pollFor),
+		QueueUrl: &f.URL, MaxNumberOfMessages: int32(most), WaitTimeSeconds: seconds(pollFor),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
 			types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameMessageGroupId,
 		},

@@ -30,7 +30,7 @@ type deliveries struct {
 func (d *deliveries) run(t *testing.T, f *sqsqueue.FIFO) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { f.Run(ctx, d.deliver) })
+	running.Go(func() { f.Run(ctx, 100, d.deliver) })
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()

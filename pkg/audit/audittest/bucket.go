@@ -1,4 +1,9 @@
-package audit_test
+// Package audittest has a bucket in memory for tests of what keeps the audit log in one.
+//
+// It has a conscience: it fails the test when a rule is broken. A call must end some time; a part only grows, by whole
+// lines, and not once it holds 1 MiB; a part follows one that is closed; a head is one. And it fails on command: with the
+// call carried out or not, or carried out when nobody waits for it any more.
+package audittest
 
 import (
 	"bytes"
@@ -19,16 +24,14 @@ import (
 	"pulsevault/pkg/vault"
 )
 
-// bucket is a bucket in memory. It has a conscience: it fails the test when a Ledger breaks a rule. A call must end some
-// time; a part only grows, by whole lines, and not once it holds 1 MiB; a part follows one that is closed; a head is one.
-// And it fails on command.
-type bucket struct {
+// Bucket is a bucket in memory.
+type Bucket struct {
 	t testing.TB
 
 	mu      sync.Mutex
 	objects map[string]object
 	made    int // versions
-	fails   []failure
+	fails   []Failure
 	late    *lateWrite
 	calls   map[string]int
 }
@@ -38,21 +41,23 @@ type object struct {
 	version string
 }
 
-// failure is what the calls of an operation meet whose key holds a text, after some that go well.
-type failure struct {
-	op, key string
-	after   int
-	times   int
-	mode    mode
+// Failure is what the calls of an operation meet whose key holds a text, after some that go well.
+type Failure struct {
+	Op, Key string // read, write or list
+	After   int
+	Times   int // -1 is always
+	How     How
 }
 
-type mode string
+// How says how a call fails.
+type How string
 
+// How a call fails.
 const (
-	notDone mode = "not done"      // and reported so
-	done    mode = "done"          // but reported as failed
-	later   mode = "done later"    // reported as failed, and done before the next write
-	refused mode = "done, refused" // done, but reported as a conflict, as a client does that tries again by itself
+	NotDone How = "not done"      // and reported so
+	Done    How = "done"          // but reported as failed
+	Later   How = "done later"    // reported as failed, and done before the next write
+	Refused How = "done, refused" // done, but reported as a conflict, as a client does that tries again by itself
 )
 
 // lateWrite is a write that is still under way after its caller has given up.
@@ -63,38 +68,48 @@ type lateWrite struct {
 
 var errAway = errors.New("the bucket is away")
 
-func newBucket(t testing.TB) *bucket {
-	return &bucket{t: t, objects: map[string]object{}, calls: map[string]int{}}
+// NewBucket makes a Bucket for one test.
+func NewBucket(t testing.TB) *Bucket {
+	return &Bucket{t: t, objects: map[string]object{}, calls: map[string]int{}}
 }
 
-func (b *bucket) fail(f failure) {
+// Fail has calls fail.
+func (b *Bucket) Fail(f Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fails = append(b.fails, f)
 }
 
+// Recover ends all failures.
+func (b *Bucket) Recover() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fails = nil
+}
+
 // meets counts a call and says how it fails.
-func (b *bucket) meets(ctx context.Context, op, key string) mode {
+func (b *Bucket) meets(ctx context.Context, op, key string) How {
 	if _, ok := ctx.Deadline(); !ok {
 		b.t.Errorf("%s %s may take for ever", op, key)
 	}
 	b.calls[op]++
 	for i := range b.fails {
 		f := &b.fails[i]
-		if f.op != op || !strings.Contains(key, f.key) || f.times == 0 {
+		if f.Op != op || !strings.Contains(key, f.Key) || f.Times == 0 {
 			continue
 		}
-		if f.after > 0 {
-			f.after--
+		if f.After > 0 {
+			f.After--
 			continue
 		}
-		f.times--
-		return f.mode
+		f.Times--
+		return f.How
 	}
 	return ""
 }
 
-func (b *bucket) Read(ctx context.Context, key string) ([]byte, string, error) {
+// Read is part of audit.Bucket.
+func (b *Bucket) Read(ctx context.Context, key string) ([]byte, string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.meets(ctx, "read", key) != "" {
@@ -107,7 +122,8 @@ func (b *bucket) Read(ctx context.Context, key string) ([]byte, string, error) {
 	return bytes.Clone(o.data), o.version, nil
 }
 
-func (b *bucket) List(ctx context.Context, prefix string) ([]string, error) {
+// List is part of audit.Bucket.
+func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.meets(ctx, "list", prefix) != "" {
@@ -116,11 +132,15 @@ func (b *bucket) List(ctx context.Context, prefix string) ([]string, error) {
 	return b.keys(prefix), nil
 }
 
-func (b *bucket) keys(prefix string) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.objects)), func(k string) bool { return !strings.HasPrefix(k, prefix) })
+func (b *Bucket) keys(prefix string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.objects)), func(k string) bool {
+		rest, ok := strings.CutPrefix(k, prefix)
+		return !ok || strings.Contains(rest, "/")
+	})
 }
 
-func (b *bucket) Write(ctx context.Context, key string, data []byte, ifVersion string) (string, error) {
+// Write is part of audit.Bucket.
+func (b *Bucket) Write(ctx context.Context, key string, data []byte, ifVersion string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l := b.late; l != nil {
@@ -129,9 +149,9 @@ func (b *bucket) Write(ctx context.Context, key string, data []byte, ifVersion s
 	}
 	m := b.meets(ctx, "write", key)
 	switch m {
-	case notDone:
+	case NotDone:
 		return "", errAway
-	case later:
+	case Later:
 		b.late = &lateWrite{key, ifVersion, bytes.Clone(data)}
 		return "", errAway
 	}
@@ -139,7 +159,7 @@ func (b *bucket) Write(ctx context.Context, key string, data []byte, ifVersion s
 	switch {
 	case err != nil || m == "":
 		return version, err
-	case m == refused:
+	case m == Refused:
 		return "", conflict(key)
 	}
 	return "", errAway
@@ -149,7 +169,7 @@ func conflict(key string) error {
 	return vault.Errorf(vault.Conflict, "changed", "%s is another one by now", key)
 }
 
-func (b *bucket) put(key string, data []byte, ifVersion string) (string, error) {
+func (b *Bucket) put(key string, data []byte, ifVersion string) (string, error) {
 	old := b.objects[key]
 	if old.version != ifVersion {
 		return "", conflict(key)
@@ -162,7 +182,7 @@ func (b *bucket) put(key string, data []byte, ifVersion string) (string, error) 
 
 var partForm = regexp.MustCompile(`^(audit/[a-z]+\.)([0-9]{8})\.log$`)
 
-func (b *bucket) judge(key string, old object, data []byte) {
+func (b *Bucket) judge(key string, old object, data []byte) {
 	if strings.HasPrefix(key, "audit/heads/") {
 		var head audit.Head
 		if err := json.Unmarshal(data, &head); err != nil || head.Seq == 0 {
@@ -190,8 +210,8 @@ func (b *bucket) judge(key string, old object, data []byte) {
 	}
 }
 
-// chain is all parts of a category, one after the other.
-func (b *bucket) chain(c audit.Category) []byte {
+// Chain is all parts of a category, one after the other.
+func (b *Bucket) Chain(c audit.Category) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []byte
@@ -201,15 +221,15 @@ func (b *bucket) chain(c audit.Category) []byte {
 	return all
 }
 
-// parts are the keys of a category's parts.
-func (b *bucket) parts(c audit.Category) []string {
+// Parts are the keys of a category's parts.
+func (b *Bucket) Parts(c audit.Category) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.keys("audit/" + string(c) + ".")
 }
 
-// tamper changes an object behind everybody's back; nil removes it.
-func (b *bucket) tamper(key string, change func([]byte) []byte) {
+// Tamper changes an object behind everybody's back; nil removes it.
+func (b *Bucket) Tamper(key string, change func([]byte) []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	data := change(bytes.Clone(b.objects[key].data))
@@ -221,7 +241,8 @@ func (b *bucket) tamper(key string, change func([]byte) []byte) {
 	b.objects[key] = object{data, strconv.Itoa(b.made)}
 }
 
-func (b *bucket) called(op string) int {
+// Calls is how often an operation was asked for.
+func (b *Bucket) Calls(op string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.calls[op]
