@@ -1,0 +1,56 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"pulsevault/pkg/audit"
+)
+
+// Recorder puts what a queue delivers into the audit log.
+type Recorder struct {
+	Ledger *audit.Ledger
+	Log    *slog.Logger
+}
+
+// answerTime is what a recorder keeps of its time to name what is not in the log.
+const answerTime = time.Second
+
+// RecordBatch appends the events of an SQS event and names those that must come again: all of a chain or none, so none
+// overtakes another that was sent before it. A message that can never be an entry holds nothing up: it alone goes back,
+// until the queue puts it among the dead letters.
+func (r Recorder) RecordBatch(ctx context.Context, event events.SQSEvent) (response events.SQSEventResponse, _ error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-answerTime))
+		defer cancel()
+	}
+	refuse := func(m events.SQSMessage) {
+		response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+	}
+	var good []events.SQSMessage
+	var messages []audit.Message
+	for _, record := range event.Records {
+		m, err := audit.ParseMessage([]byte(record.Body))
+		if err != nil {
+			r.Log.ErrorContext(ctx, "a message is no event for the audit log; it goes back until it is a dead letter", "message", record.MessageId,
+				"group", record.Attributes["MessageGroupId"], "received", record.Attributes["ApproximateReceiveCount"], "error", err)
+			refuse(record)
+			continue
+		}
+		good, messages = append(good, record), append(messages, m)
+	}
+	for i, err := range r.Ledger.Take(ctx, messages...) {
+		if err != nil {
+			r.Log.ErrorContext(ctx, "an event is not in the audit log and comes again", "message", good[i].MessageId, "error", err)
+			refuse(good[i])
+		}
+	}
+	if err := r.Ledger.KeepHeads(ctx); err != nil {
+		r.Log.WarnContext(ctx, "a head of the audit log is old", "error", err)
+	}
+	return response, nil
+}
