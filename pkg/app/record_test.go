@@ -140,6 +140,33 @@ func TestTheAuditFunctionKeepsHeads(t *testing.T) {
 	}
 }
 
+// oldHeads is a head store that has a head, which must be looked for in a bucket that is away.
+type oldHeads struct{}
+
+func (oldHeads) Load(_ context.Context, c audit.Category) (audit.Head, bool, error) {
+	return audit.Head{Seq: 7, File: string(c) + ".00000001.log", End: 1}, true, nil
+}
+
+func (oldHeads) Save(context.Context, audit.Category, audit.Head) error { return nil }
+
+// A bucket that is away ends the batch, not the function.
+func TestTheAuditFunctionWithoutItsBucket(t *testing.T) {
+	r := newRecording(t)
+	r.bucket.Fail(audittest.Failure{Op: "read", Times: -1, How: audittest.NotDone})
+	ledger, err := audit.OpenLedger(audit.LedgerConfig{Bucket: r.bucket, Heads: oldHeads{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ledger.Close() })
+	r.Ledger = ledger
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	response, err := r.RecordBatch(ctx, auditEvent("access:1", "upload:1"))
+	if err != nil || len(response.BatchItemFailures) != 2 || ctx.Err() != nil {
+		t.Errorf("%+v, %v", response, err)
+	}
+}
+
 // With no time left, everything comes again.
 func TestTheAuditFunctionAnswersInTime(t *testing.T) {
 	r := newRecording(t)

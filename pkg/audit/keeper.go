@@ -30,7 +30,7 @@ type keeper struct {
 	head Head
 	gaps int
 
-	turn sync.Mutex // held in an attempt, guards what follows
+	turn chan struct{} // holds one during an attempt, which alone touches what follows
 
 	checked bool // what the store held was looked for in the log; until then it must not be overwritten
 	saved   Head
@@ -42,6 +42,7 @@ func (k *keeper) start() *keeper {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.checked = k.claim == nil
 	k.wake, k.quit = make(chan struct{}, 1), cancel
+	k.turn = make(chan struct{}, 1)
 	k.ready, k.ended = make(chan struct{}), make(chan struct{})
 	go k.run(ctx)
 	return k
@@ -103,14 +104,26 @@ func (k *keeper) run(ctx context.Context) {
 
 // attempt saves the head if there is a newer one, and says in the log that it cannot, once.
 func (k *keeper) attempt(ctx context.Context) error {
-	k.turn.Lock()
-	defer k.turn.Unlock()
+	k.turn <- struct{}{}
+	defer func() { <-k.turn }()
 	err := k.keep(ctx)
 	if err != nil && !k.failing {
 		k.log.Warn("audit: head could not be kept", "category", k.category, "err", err)
 	}
 	k.failing = err != nil
 	return err
+}
+
+// now makes an attempt unless ctx ends before that is possible.
+func (k *keeper) now(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- k.attempt(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (k *keeper) keep(ctx context.Context) error {

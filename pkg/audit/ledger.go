@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Bucket is where a Ledger keeps its chains. Any number of processes may use one at once.
@@ -115,13 +117,13 @@ func (l *Ledger) post(ctx context.Context, postings map[Category]*posting) (outc
 // KeepHeads saves the heads of what has been appended now, and not soon in the background, for a process that may be
 // frozen at any time. An error is no more than a head that is old.
 func (l *Ledger) KeepHeads(ctx context.Context) error {
-	var errs []error
+	var keeping errgroup.Group
 	for _, b := range l.books {
 		for _, k := range b.keepers {
-			errs = append(errs, k.attempt(ctx))
+			keeping.Go(func() error { return k.now(ctx) })
 		}
 	}
-	return errors.Join(errs...)
+	return keeping.Wait()
 }
 
 // Close writes what is waiting and keeps the heads. Repeating it does nothing.
