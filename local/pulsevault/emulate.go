@@ -16,6 +16,7 @@ import (
 	"pulsevault/local/emulator"
 	"pulsevault/pkg/app"
 	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/vault"
 )
 
@@ -64,13 +65,22 @@ func (e emulateCommand) Run(ctx context.Context) (err error) {
 	return e.host(ctx, a, host, listener, withMetrics(c, a, gateway), template, log)
 }
 
+// The queues of the template.
+const (
+	taskQueue  = "TaskQueue"
+	auditQueue = "AuditQueue"
+)
+
 // host runs what calls the functions: the API, the queue and the schedules.
 func (e emulateCommand) host(ctx context.Context, a *app.App, host *emulator.Emulator, l net.Listener, h http.Handler, t emulator.Template, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return app.ServeHandler(ctx, l, h, log) })
 	for _, f := range t.Functions {
-		if f.BatchSize > 0 {
+		switch f.Queue {
+		case taskQueue:
 			group.Go(func() error { return a.RunTasks(ctx, deliver(host, f.Name)) })
+		case auditQueue:
+			group.Go(func() error { return a.RunAudit(ctx, f.BatchSize, deliverEvents(host, f.Name)) })
 		}
 		if f.Every > 0 {
 			group.Go(func() error { return tick(ctx, host, f, log) })
@@ -91,6 +101,17 @@ func deliver(host *emulator.Emulator, function string) func(context.Context, vau
 			received = queue.MaxTries
 		}
 		return host.Deliver(ctx, function, emulator.Message{Body: string(body), Received: received})[0]
+	}
+}
+
+// deliverEvents has a function record events, one batch after the other.
+func deliverEvents(host *emulator.Emulator, function string) func(context.Context, []sqsqueue.Message) []error {
+	return func(ctx context.Context, batch []sqsqueue.Message) []error {
+		var messages []emulator.Message
+		for _, m := range batch {
+			messages = append(messages, emulator.Message{Body: m.Body, Group: m.Group, Received: m.Received})
+		}
+		return host.Deliver(ctx, function, messages...)
 	}
 }
 
@@ -129,7 +150,7 @@ func withMetrics(c app.Config, a *app.App, next http.Handler) http.Handler {
 // the template says of the place where it is deployed is not so here, even where we say nothing.
 func functionEnvironment(c app.Config) []string {
 	env := append(os.Environ(), "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
-	for _, name := range []string{"APP_ENV", "MAX_UPLOAD_SIZE", "QUEUE", "REDIS_TLS", "STORAGE"} {
+	for _, name := range []string{"APP_ENV", "AUDIT_QUEUE_URL", "MAX_UPLOAD_SIZE", "QUEUE", "REDIS_TLS", "STORAGE"} {
 		env = append(env, name+"="+os.Getenv(name))
 	}
 	return env

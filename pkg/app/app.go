@@ -11,11 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 
-	"pulsevault/pkg/audit"
 	"pulsevault/pkg/finalize"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/stream"
 	"pulsevault/pkg/token"
@@ -40,7 +40,8 @@ type App struct {
 	markers    media.Markers
 	uploaded   uploadStore
 	videos     *metadata.Store
-	audit      *audit.Log
+	audit      auditLog
+	auditQueue *sqsqueue.FIFO // nil if events go into the log directly
 	queue      queue.Queue
 	worker     queue.Worker
 	counters   redisdb.Counters
@@ -106,14 +107,6 @@ func (a *App) openRedis(ctx context.Context) error {
 		a.Log.WarnContext(ctx, "Redis does not answer yet", "addr", opts.Addr, "error", err)
 	}
 	return nil
-}
-
-func (a *App) openAudit(context.Context) (err error) {
-	a.audit, err = audit.Open(audit.Config{
-		Dir: a.config.AuditDir, FullIP: a.config.AuditFullIP, Heads: auditHeads{redisdb.Heads{Client: a.redis}}, Logger: a.Log,
-		Metrics: audit.NewMetrics(a.Registry),
-	})
-	return err
 }
 
 func (a *App) wireUploads(context.Context) (err error) {

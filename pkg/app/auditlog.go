@@ -8,8 +8,54 @@ import (
 	"time"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/redisdb"
 )
+
+// auditLog is the log itself, in a directory or in a bucket, or the way to a queue from which somebody else appends to it.
+type auditLog interface {
+	Append(ctx context.Context, c audit.Category, e audit.Event) error
+	Note(ctx context.Context, c audit.Category, e audit.Event) error
+	Close() error
+}
+
+func (a *App) openAudit(ctx context.Context) error {
+	c, metrics, heads := a.config, audit.NewMetrics(a.Registry), auditHeads{redisdb.Heads{Client: a.redis}}
+	if c.AuditQueueURL != "" {
+		o := sqsqueue.Options{URL: c.AuditQueueURL, Region: c.AWSRegion, Endpoint: c.SQSEndpoint}
+		q, err := sqsqueue.OpenFIFO(ctx, o, a.Log)
+		if err != nil {
+			return err
+		}
+		a.auditQueue = q
+		a.audit = audit.NewOutbox(audit.OutboxConfig{To: q, FullIP: c.AuditFullIP, Metrics: metrics})
+		return nil
+	}
+	if bucket, ok := a.media.(*media.Bucket); ok {
+		ledger, err := audit.OpenLedger(audit.LedgerConfig{Bucket: bucket, FullIP: c.AuditFullIP, Heads: heads, Logger: a.Log, Metrics: metrics})
+		if err != nil {
+			return err
+		}
+		a.audit = ledger
+		return nil
+	}
+	log, err := audit.Open(audit.Config{Dir: c.AuditDir, FullIP: c.AuditFullIP, Heads: heads, Logger: a.Log, Metrics: metrics})
+	if err != nil {
+		return err
+	}
+	a.audit = log
+	return nil
+}
+
+// RunAudit hands out the events in the queue, so many at a time at most and one batch after the other, until ctx ends. It
+// returns at once where there is no queue.
+func (a *App) RunAudit(ctx context.Context, most int, deliver func(context.Context, []sqsqueue.Message) []error) error {
+	if a.auditQueue != nil {
+		a.auditQueue.Run(ctx, most, deliver)
+	}
+	return nil
+}
 
 // auditHeads keeps the heads of the audit chains in Redis, apart from the log.
 type auditHeads struct{ redis redisdb.Heads }
@@ -48,11 +94,20 @@ func parseHead(c audit.Category, data []byte, ok bool, err error) (head audit.He
 // VerifyAudit checks the audit log of a configuration, against the heads kept in Redis too: in the one that is configured,
 // if it answers, or in what the embedded one has saved.
 func VerifyAudit(ctx context.Context, c Config, log *slog.Logger) (audit.Report, error) {
+	verify := func(heads audit.HeadReader) (audit.Report, error) { return audit.Verify(ctx, c.AuditDir, heads) }
+	if c.InBucket {
+		bucket, err := c.openBucket(ctx)
+		if err != nil {
+			return audit.Report{}, err
+		}
+		defer func() { _ = bucket.Close() }() // nothing was taken out of it
+		verify = func(heads audit.HeadReader) (audit.Report, error) { return audit.VerifyBucket(ctx, bucket, heads) }
+	}
 	opts := c.redis()
 	if opts.Addr == "" {
 		found, err := redisdb.FindEmbedded(c.MediaRoot)
 		if err != nil {
-			return audit.Verify(ctx, c.AuditDir, keptHeads(c.MediaRoot))
+			return verify(keptHeads(c.MediaRoot))
 		}
 		opts = found
 	}
@@ -61,8 +116,8 @@ func VerifyAudit(ctx context.Context, c Config, log *slog.Logger) (audit.Report,
 	ping, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := client.Ping(ping).Err(); err != nil {
-		log.WarnContext(ctx, "Redis does not answer: the log is checked against the heads on disk only", "error", err)
-		return audit.Verify(ctx, c.AuditDir, nil)
+		log.WarnContext(ctx, "Redis does not answer: the log is checked against the heads kept beside it only", "error", err)
+		return verify(nil)
 	}
-	return audit.Verify(ctx, c.AuditDir, auditHeads{redisdb.Heads{Client: client}})
+	return verify(auditHeads{redisdb.Heads{Client: client}})
 }

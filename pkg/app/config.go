@@ -64,6 +64,11 @@ type Config struct {
 	QueueOnSQS                          bool
 	SQSQueueURL, SQSEndpoint, AWSRegion string
 
+	// AuditQueueURL (AUDIT_QUEUE_URL, default none; only with STORAGE=s3) names a FIFO queue on SQS that takes the events of
+	// the audit log, for the function audit to put them there. It wants AWSRegion and takes SQSEndpoint too. Without it every
+	// process appends to the log itself.
+	AuditQueueURL string
+
 	// TranscodeEnabled (TRANSCODE_ENABLED, default true) makes HLS of every video.
 	TranscodeEnabled bool
 	// Renditions (RENDITIONS, default all: 240p,360p,480p,720p,1080p) are the rungs of the ladder.
@@ -140,11 +145,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		c.RedisTLS = e.boolean("REDIS_TLS", false)
 	}
 	c.bucket(e)
-	if c.QueueOnSQS {
-		c.SQSQueueURL = e.formed("SQS_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo")
-		c.AWSRegion = e.formed("AWS_REGION", regionForm, "the region of the queue, such as eu-central-1")
-		c.SQSEndpoint = e.endpoint("SQS_ENDPOINT")
-	}
+	c.queues(e)
 	e.parse("RENDITIONS", func(s string) (err error) {
 		c.Renditions, err = transcode.ParseRenditions(s)
 		return err
@@ -171,6 +172,22 @@ func (c *Config) bucket(e *env) {
 	c.S3Endpoint, c.S3PublicEndpoint = e.endpoint("S3_ENDPOINT"), e.endpoint("S3_PUBLIC_ENDPOINT")
 	if c.RedisAddr == "" {
 		e.refuse("REDIS_HOST", "set with STORAGE=s3: several machines agree through it")
+	}
+}
+
+func (c *Config) queues(e *env) {
+	if c.QueueOnSQS {
+		c.SQSQueueURL = e.formed("SQS_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo")
+	}
+	if e.get("AUDIT_QUEUE_URL") != "" {
+		c.AuditQueueURL = e.formed("AUDIT_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/audit.fifo")
+		if !c.InBucket {
+			e.refuse("AUDIT_QUEUE_URL", "empty without STORAGE=s3: a log in a directory is appended to directly")
+		}
+	}
+	if c.QueueOnSQS || c.AuditQueueURL != "" {
+		c.AWSRegion = e.formed("AWS_REGION", regionForm, "the region of the queues, such as eu-central-1")
+		c.SQSEndpoint = e.endpoint("SQS_ENDPOINT")
 	}
 }
 

@@ -40,6 +40,8 @@ func TestQueueAndBucketMustBeNamed(t *testing.T) {
 	const url = "https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo"
 	queue := map[string]string{"QUEUE": "sqs", "SQS_QUEUE_URL": url, "AWS_REGION": "eu-central-1", "SQS_ENDPOINT": "http://127.0.0.1:9324"}
 	bucket := map[string]string{"STORAGE": "s3", "S3_BUCKET": "clinic-videos", "AWS_REGION": "eu-central-1", "S3_ENDPOINT": "http://127.0.0.1:7070", "REDIS_HOST": "redis"}
+	audited := maps.Clone(bucket)
+	audited["AUDIT_QUEUE_URL"], audited["S3_REGION"] = url, "eu-central-1"
 	for _, tc := range []struct {
 		good             map[string]string
 		setting, allowed string
@@ -50,6 +52,9 @@ func TestQueueAndBucketMustBeNamed(t *testing.T) {
 		{bucket, "S3_BUCKET=", "clinic-videos"}, {bucket, "S3_BUCKET=Clinic_Videos", "clinic-videos"}, {bucket, "S3_REGION=x", "eu-central-1"},
 		{bucket, "S3_ENDPOINT=minio", "http://"}, {bucket, "S3_PUBLIC_ENDPOINT=minio", "http://"}, {bucket, "REDIS_HOST=", "STORAGE=s3"},
 		{bucket, "STORAGE=nfs", "file or s3"}, {bucket, "", ""},
+		{audited, "AUDIT_QUEUE_URL=audit.fifo", "https://"}, {audited, "AUDIT_QUEUE_URL=" + strings.TrimSuffix(url, ".fifo"), "FIFO"},
+		{audited, "AWS_REGION=", "eu-central-1"}, {audited, "SQS_ENDPOINT=elasticmq", "http://"}, {audited, "", ""},
+		{queue, "AUDIT_QUEUE_URL=" + url, "empty without STORAGE=s3"},
 	} {
 		settings := maps.Clone(tc.good)
 		settings["MEDIA_ROOT"] = t.TempDir()
@@ -57,7 +62,7 @@ func TestQueueAndBucketMustBeNamed(t *testing.T) {
 		settings[name] = value
 		c, err := fromEnv(settings)
 		switch {
-		case name == "" && (err != nil || c.AWSRegion+c.S3Region != "eu-central-1" || c.QueueOnSQS == c.InBucket):
+		case name == "" && (err != nil || c.AWSRegion+c.S3Region != strings.Repeat("eu-central-1", 1+len(c.AuditQueueURL)/len(url)) || c.QueueOnSQS == c.InBucket):
 			t.Errorf("%+v, %v", c, err)
 		case name != "" && (err == nil || !strings.HasPrefix(err.Error(), name+`="`+value+`"`) || !strings.Contains(err.Error(), tc.allowed)):
 			t.Errorf("%s: %v", tc.setting, err)

@@ -56,7 +56,10 @@ func (a *App) check(ctx context.Context) map[string]string {
 		"redis": func(ctx context.Context) error { return a.redis.Ping(ctx).Err() },
 		"media": a.checkStorage,
 	}
-	if !a.config.InBucket { // there the audit log is kept with the media
+	switch { // in a bucket, the audit log is kept with the media
+	case a.auditQueue != nil:
+		checks["audit"] = a.auditQueue.Check
+	case !a.config.InBucket:
 		checks["audit"] = func(context.Context) error { return probeDirs(a.config.AuditDir) }
 	}
 	if a.config.QueueOnSQS {

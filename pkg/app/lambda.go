@@ -74,11 +74,16 @@ func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.S
 // maxDirect is how many bytes of a file in a bucket a function answers with itself: in base64 they fit into 6 MB.
 const maxDirect = 4 << 20
 
+func functionLog(c Config) *slog.Logger {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	redisdb.LogTo(log)
+	return log
+}
+
 func mustFromEnv() *App {
 	c, err := ConfigFromEnv(os.Getenv)
 	c.maxDirect = maxDirect
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
-	redisdb.LogTo(log)
+	log := functionLog(c)
 	var a *App
 	if err == nil {
 		a, err = New(context.Background(), c, log)

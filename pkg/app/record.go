@@ -2,13 +2,45 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/redisdb"
 )
+
+// StartAudit puts the events that AUDIT_QUEUE_URL delivers into the audit log, inside the AWS Lambda runtime, with SQS
+// events. It does not return.
+func StartAudit() {
+	c, err := ConfigFromEnv(os.Getenv)
+	r := Recorder{Log: functionLog(c)}
+	if err == nil {
+		r.Ledger, err = openLedger(context.Background(), c, r.Log)
+	}
+	if err != nil {
+		r.Log.Error("cannot start", "error", err)
+		os.Exit(1)
+	}
+	lambda.Start(r.RecordBatch)
+}
+
+// openLedger opens the audit log alone, to append to it whatever the queue is.
+func openLedger(ctx context.Context, c Config, log *slog.Logger) (*audit.Ledger, error) {
+	if !c.InBucket {
+		return nil, errors.New("the function audit records what is kept in a bucket: set STORAGE=s3")
+	}
+	bucket, err := c.openBucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heads := auditHeads{redisdb.Heads{Client: redisdb.Open(c.redis())}}
+	return audit.OpenLedger(audit.LedgerConfig{Bucket: bucket, Heads: heads, Logger: log})
+}
 
 // Recorder puts what a queue delivers into the audit log.
 type Recorder struct {

@@ -34,16 +34,20 @@ func (a *App) openStorage(ctx context.Context) error {
 
 func (a *App) openBucket(ctx context.Context) error {
 	c := a.config
-	bucket, err := media.OpenBucket(ctx, media.BucketOptions{
-		Bucket: c.S3Bucket, Region: c.S3Region, Endpoint: c.S3Endpoint, PublicEndpoint: c.S3PublicEndpoint,
-		Scratch: filepath.Join(c.MediaRoot, "scratch"),
-	})
+	bucket, err := c.openBucket(ctx)
 	if err != nil {
 		return err
 	}
 	a.media, a.markers = bucket, media.Markers{Store: bucket}
 	a.uploaded = &upload.Bucket{Media: bucket, Expiry: c.UploadExpiry, Now: time.Now, Log: a.Log}
 	return nil
+}
+
+func (c Config) openBucket(ctx context.Context) (*media.Bucket, error) {
+	return media.OpenBucket(ctx, media.BucketOptions{
+		Bucket: c.S3Bucket, Region: c.S3Region, Endpoint: c.S3Endpoint, PublicEndpoint: c.S3PublicEndpoint,
+		Scratch: filepath.Join(c.MediaRoot, "scratch"),
+	})
 }
 
 // pendingDir is where markers are, in a directory.
