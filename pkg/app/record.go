@@ -18,34 +18,36 @@ import (
 // events. It does not return.
 func StartAudit() {
 	c, err := ConfigFromEnv(os.Getenv)
-	r := Recorder{Log: functionLog(c)}
+	log := functionLog(c)
+	var r Recorder
 	if err == nil {
-		r.Ledger, err = openLedger(context.Background(), c, r.Log)
+		r, err = OpenRecorder(context.Background(), c, log)
 	}
 	if err != nil {
-		r.Log.Error("cannot start", "error", err)
+		log.Error("cannot start", "error", err)
 		os.Exit(1)
 	}
 	lambda.Start(r.RecordBatch)
-}
-
-// openLedger opens the audit log alone, to append to it whatever the queue is.
-func openLedger(ctx context.Context, c Config, log *slog.Logger) (*audit.Ledger, error) {
-	if !c.InBucket {
-		return nil, errors.New("the function audit records what is kept in a bucket: set STORAGE=s3")
-	}
-	bucket, err := c.openBucket(ctx)
-	if err != nil {
-		return nil, err
-	}
-	heads := auditHeads{redisdb.Heads{Client: redisdb.Open(c.redis())}}
-	return audit.OpenLedger(audit.LedgerConfig{Bucket: bucket, Heads: heads, Logger: log})
 }
 
 // Recorder puts what a queue delivers into the audit log.
 type Recorder struct {
 	Ledger *audit.Ledger
 	Log    *slog.Logger
+}
+
+// OpenRecorder opens the audit log alone, to append to it whether there is a queue or not.
+func OpenRecorder(ctx context.Context, c Config, log *slog.Logger) (Recorder, error) {
+	if !c.InBucket {
+		return Recorder{}, errors.New("the function audit records in a bucket only: set STORAGE=s3")
+	}
+	bucket, err := c.openBucket(ctx)
+	if err != nil {
+		return Recorder{}, err
+	}
+	heads := auditHeads{redisdb.Heads{Client: redisdb.Open(c.redis())}}
+	ledger, err := audit.OpenLedger(audit.LedgerConfig{Bucket: bucket, Heads: heads, Logger: log})
+	return Recorder{Ledger: ledger, Log: log}, err
 }
 
 // answerTime is what a recorder keeps of its time to name what is not in the log.
