@@ -26,21 +26,21 @@ func TestKilledAtEachArrow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, host := range hosts {
+	onEachHost(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, arrow := range arrows {
-			t.Run(host+" "+strings.ReplaceAll(arrow, "/", " "), func(t *testing.T) {
+			t.Run(strings.ReplaceAll(arrow, "/", " "), func(t *testing.T) {
 				t.Parallel()
-				root := t.TempDir()
-				first := start(t, host, root, "PULSEVAULT_FAILPOINT="+arrow)
+				p := newPlace(t)
+				first := p.start("PULSEVAULT_FAILPOINT=" + arrow)
 				s := &story{client: client{t, first.url}, content: content}
 				_ = s.goOn() // up to where it dies
 				first.awaitDeath(arrow)
-				wantNoOrphans(t, root)
-				verifyAudit(t, root)
-				wantSurvival(t, s, host, root)
+				wantNoOrphans(t, p.root)
+				p.verifyAudit()
+				wantSurvival(s, p)
 			})
 		}
-	}
+	})
 }
 
 // awaitDeath waits until the server has died at an arrow, or one of the functions has; then all of them are stopped.
@@ -63,21 +63,21 @@ func (p *process) awaitDeath(arrow string) {
 }
 
 // wantSurvival starts a host again, goes on with a client's story, and checks everything at its end.
-func wantSurvival(t *testing.T, s *story, host, root string) {
-	t.Helper()
-	second := start(t, host, root)
+func wantSurvival(s *story, p place) {
+	p.t.Helper()
+	second := p.start()
 	s.url = second.url
 	if err := s.goOn(); err != nil {
-		t.Fatalf("after the restart: %v", err)
+		p.t.Fatalf("after the restart: %v", err)
 	}
 	s.await(s.videoID, "transcoded")
 	s.wantOriginal(s.videoID, s.content)
 	s.wantPlays(s.videoID)
-	wantTidy(t, root)
+	wantTidy(p.t, p.kept)
 	second.stop()
-	verifyAudit(t, root)
+	p.verifyAudit()
 	for _, action := range []string{"upload.completed", "video.finalized", "video.transcoded"} {
-		wantOnce(t, root, action)
+		wantOnce(p.t, p.kept, action)
 	}
 }
 
@@ -215,7 +215,7 @@ func wantTidy(t *testing.T, root string) {
 	var left []string
 	look := func() {
 		left = nil
-		for _, pattern := range []string{"pending/*", "videos/*/.*", "uploads/*"} {
+		for _, pattern := range []string{"pending/*", "videos/*/.*", "uploads/*", "open/*", "tails/*"} {
 			paths, _ := filepath.Glob(filepath.Join(root, pattern))
 			for _, path := range paths {
 				// An upload's record stays as long as its video; the sweep takes an hour over half-written files, but who

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -15,12 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"pulsevault/pkg/redisdb/redistest"
 )
-
-// hosts are the commands that answer HTTP: the same scenarios hold for each.
-var hosts = []string{"serve", "emulate"}
 
 // The whole way, for the kinds of video that phones and clinics bring.
 func TestFromUploadToPlayback(t *testing.T) {
@@ -47,22 +41,20 @@ func TestFromUploadToPlayback(t *testing.T) {
 		"vp8 webm":   {clip(t, "vp8.webm", join(picture("640x480", 25, 3), []string{"-f", "lavfi", "-i", "sine=duration=3", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libvorbis"})...), "640x480"},
 		"three tiny": {shortClip(t), "320x240"},
 	}
-	for _, host := range hosts {
-		t.Run(host, func(t *testing.T) {
-			root := t.TempDir()
-			server := start(t, host, root)
-			t.Run("clips", func(t *testing.T) {
-				for name, tc := range clips {
-					t.Run(name, func(t *testing.T) {
-						t.Parallel()
-						wantWholeWay(client{t, server.url}, tc.path, tc.top)
-					})
-				}
-			})
-			server.stop()
-			verifyAudit(t, root)
+	onEachHost(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p := newPlace(t)
+		server := p.start()
+		t.Run("clips", func(t *testing.T) {
+			for name, tc := range clips {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					wantWholeWay(client{t, server.url}, tc.path, tc.top)
+				})
+			}
 		})
-	}
+		server.stop()
+		p.verifyAudit()
+	})
 }
 
 // wantWholeWay sends a clip and plays it. top is the RESOLUTION of the best variant.
@@ -100,15 +92,13 @@ func rotated(t *testing.T, path string) string {
 
 // What is no video ends with a reason, and leaves nothing half-made.
 func TestNoVideoEndsWithAReason(t *testing.T) {
-	for _, host := range hosts {
-		t.Run(host, func(t *testing.T) { wantReasons(t, host) })
-	}
+	onEachHost(t, func(t *testing.T, newPlace func(*testing.T) place) { wantReasons(newPlace(t)) })
 }
 
-func wantReasons(t *testing.T, host string) {
+func wantReasons(p place) {
+	t := p.t
 	t.Helper()
-	root := t.TempDir()
-	c := client{t, start(t, host, root).url}
+	c := client{t, p.start().url}
 	whole, err := os.ReadFile(clip(t, "whole.mp4", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-c:v", "libx264", "-preset", "ultrafast"))
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +118,7 @@ func wantReasons(t *testing.T, host string) {
 		if err := json.Unmarshal(a.body, &v); err != nil || v.TranscodeError == "" || strings.Contains(v.TranscodeError, "/") {
 			t.Errorf("%s: reason %q, %v", name, v.TranscodeError, err)
 		}
-		if files, _ := filepath.Glob(filepath.Join(root, "videos", id, "hls", "*")); len(files) > 0 {
+		if files, _ := filepath.Glob(filepath.Join(p.kept, "videos", id, "hls", "*")); len(files) > 0 {
 			t.Errorf("%s: left in hls: %v", name, files)
 		}
 	}
@@ -173,13 +163,8 @@ func TestMetricsFromTheStart(t *testing.T) {
 
 // Two servers and a worker on one directory and one Redis: six finalizes at once are one video.
 func TestTwoServersAndAWorker(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("no redis-server here, which several servers need: make deps-test installs it")
-	}
-	o := redistest.Start(t).Options()
-	host, port, _ := strings.Cut(o.Addr, ":")
+	settings := redisSettings(t)
 	root := t.TempDir()
-	settings := []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_PASSWORD=" + o.Password}
 	servers := []client{
 		{t, start(t, "serve", root, append(settings, "WORKER_CONCURRENCY=0")...).url},
 		{t, start(t, "serve", root, append(settings, "WORKER_CONCURRENCY=0")...).url},

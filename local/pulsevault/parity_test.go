@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"pulsevault/pkg/redisdb/redistest"
 )
 
 // exchange is one request, and what of it may differ.
@@ -25,13 +22,7 @@ type exchange struct {
 // The server and the emulated functions, on one folder and one Redis, give the same answer to every request: status,
 // headers and bytes.
 func TestServerAndFunctionsAnswerAlike(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("NOT TESTED: no redis-server here, which two hosts need: make deps-test installs it")
-	}
-	o := redistest.Start(t).Options()
-	host, port, _ := strings.Cut(o.Addr, ":")
-	root := t.TempDir()
-	settings := []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_PASSWORD=" + o.Password}
+	root, settings := t.TempDir(), redisSettings(t)
 	server := client{t, start(t, "serve", root, settings...).url}
 	functions := client{t, start(t, "emulate", root, settings...).url}
 	id := server.send(shortClip(t))

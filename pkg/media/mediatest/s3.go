@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
 
 	"pulsevault/pkg/media"
 )
@@ -60,6 +61,9 @@ func (s S3) Another(t *testing.T, name string) S3 {
 	}
 	return s
 }
+
+// RandomName returns a name that no other bucket has.
+func RandomName() string { return uuid.NewString() }
 
 // Settings are what a process of PulseVault needs in its environment, as NAME=value.
 func (s S3) Settings() []string {
