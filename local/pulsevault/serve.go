@@ -133,7 +133,7 @@ func welcome(c app.Config, addr net.Addr, redis string) {
 		secret = "made for development, in " + c.MediaRoot
 	}
 	url := "http://" + addr.String()
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+	if tcp, ok := addr.(*net.TCPAddr); ok && (tcp.IP.IsLoopback() || tcp.IP.IsUnspecified()) {
 		url = fmt.Sprintf("http://localhost:%d", tcp.Port)
 	}
 	media, audit := c.MediaRoot, c.AuditDir
