@@ -14,6 +14,7 @@ require (
 	github.com/aws/smithy-go v1.28.9
 	github.com/awslabs/aws-lambda-go-api-proxy v0.16.2
 	github.com/bluenviron/gohlslib/v2 v2.3.0
+	github.com/bluenviron/mediacommon/v2 v2.8.3
 	github.com/bsm/redislock v0.9.4
 	github.com/gabriel-vasile/mimetype v1.4.16
 	github.com/gofrs/flock v0.13.2

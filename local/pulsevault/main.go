@@ -22,6 +22,7 @@ type commands struct {
 	Emulate emulateCommand `cmd:"" help:"Host the compiled functions as AWS does: Lambda, API Gateway, queue and schedule."`
 	Invoke  invokeCommand  `cmd:"" help:"Invoke one function once with an event; the exit status is 1 if it fails."`
 	Audit   auditCommands  `cmd:"" help:"Look after the audit log."`
+	HLS     hlsCommands    `cmd:"" name:"hls" help:"Look at published video."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
 
+	"pulsevault/pkg/hls"
 	"pulsevault/pkg/vault"
 )
 
@@ -116,14 +117,15 @@ var (
 )
 
 // wantPlayable checks published HLS from outside, with ffmpeg's own demuxers and by its bytes.
-func wantPlayable(t *testing.T, hls, top string, sound bool, seconds float64) {
+func wantPlayable(t *testing.T, folder, top string, sound bool, seconds float64) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-v", "warning", "-i", filepath.Join(hls, "master.m3u8"), "-map", "0", "-f", "null", "-").CombinedOutput()
+	wantLint(t, folder)
+	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-v", "warning", "-i", filepath.Join(folder, "master.m3u8"), "-map", "0", "-f", "null", "-").CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("ffmpeg plays it with %v\n%s", err, out)
 	}
 	var master playlist.Multivariant
-	unmarshal(t, &master, filepath.Join(hls, "master.m3u8"))
+	unmarshal(t, &master, filepath.Join(folder, "master.m3u8"))
 	var starts []string
 	var best int
 	for _, v := range master.Variants {
@@ -136,7 +138,7 @@ func wantPlayable(t *testing.T, hls, top string, sound bool, seconds float64) {
 		if v.Bandwidth > best {
 			best = v.Bandwidth
 		}
-		starts = append(starts, wantMedia(t, hls, v, seconds))
+		starts = append(starts, wantMedia(t, folder, v, seconds))
 	}
 	for _, s := range starts {
 		if s != starts[0] {
@@ -243,4 +245,25 @@ func segmentStart(t *testing.T, path string) (pts string, frames int) {
 		first = min(first, n)
 	}
 	return strconv.FormatInt(first, 10), len(p.Packets)
+}
+
+// wantLint has the linter judge what was published. What it notes is logged.
+func wantLint(t *testing.T, folder string) {
+	t.Helper()
+	source, err := hls.NewSource(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := hls.Lint(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		switch r.Verdict {
+		case hls.Fail:
+			t.Errorf("lint: %s: %s", r.Rule, r.Evidence)
+		case hls.Note:
+			t.Logf("lint notes %s: %s", r.Rule, r.Evidence)
+		}
+	}
 }
