@@ -65,6 +65,7 @@ func (f *failure) shortage() string {
 		{"Too many open files", "the server was too busy"},
 		{"Input/output error", "the disk could not be read or written"},
 		{"Unknown encoder", "the ffmpeg here lacks an encoder"},
+		{"No such filter", "the ffmpeg here lacks a filter"},
 	} {
 		if strings.Contains(f.stderr, s.sign) {
 			return s.means

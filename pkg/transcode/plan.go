@@ -58,12 +58,22 @@ type Rendition struct {
 	AudioBitRate  int
 }
 
-// Plan is what is to be done with a source. Making one is pure.
+// Plan is what is to be done with a source. Making one is pure. String says all of it.
 type Plan struct {
-	Source     Source
-	Hold       float64     // seconds that the last picture stays, to last as long as the sound
-	Renditions []Rendition // lowest first
+	Source      Source
+	Deinterlace bool
+	ToneMap     string      // PQ or HLG, if the picture is brighter than others can show
+	Hold        float64     // seconds that the last picture stays, to last as long as the sound
+	Pad         float64     // seconds that the sound is to last, with silence at its end; 0 leaves it as it is
+	Renditions  []Rendition // lowest first
+	Copy        Copy
 }
+
+// soundFrame is how long a frame of AAC is, in seconds.
+const soundFrame = 1024.0 / 48000
+
+// dynamicRanges names the ways to store a picture that is brighter than others can show, by ffprobe's name of them.
+var dynamicRanges = map[string]string{"smpte2084": "PQ", "arib-std-b67": "HLG"}
 
 // segmentSeconds is the length of a segment; each begins with a key frame, at the same times in every rendition.
 const segmentSeconds = 6
@@ -71,10 +81,14 @@ const segmentSeconds = 6
 // MakePlan chooses the rungs whose short side is not longer than the source's. A source smaller than all of them gets one
 // rendition of its own size, under the bit rates of the lowest.
 func MakePlan(s Source, ladder []Rung) Plan {
-	p := Plan{Source: s}
-	// Less is the sound encoder's padding.
-	if more := s.SoundDuration - s.Duration; s.Duration > 0 && more > 0.5 {
+	p := Plan{Source: s, Deinterlace: s.Interlaced, ToneMap: dynamicRanges[s.Transfer]}
+	// Less than a picture, or the padding of sound encoders, is no difference.
+	if more := s.SoundDuration - s.Duration; s.Duration > 0 && more > max(0.05, 1/max(s.FrameRate.Float(), 1)) {
 		p.Hold = more
+	}
+	// Where lengths are estimated, silence could go on long after the picture.
+	if s.Audio >= 0 && announcesDuration(s.Demuxer) && s.SoundDuration > 0 && p.seconds()-s.SoundDuration > soundFrame {
+		p.Pad = p.seconds()
 	}
 	short := min(s.Width, s.Height)
 	ladder = slices.SortedFunc(slices.Values(ladder), func(a, b Rung) int { return a.ShortSide - b.ShortSide })
@@ -90,6 +104,7 @@ func MakePlan(s Source, ladder []Rung) Plan {
 		r.Name = fmt.Sprintf("%dp", side)
 		p.Renditions = []Rendition{rendition(s, r, side)}
 	}
+	p.Copy = copyOf(s, p.Renditions)
 	return p
 }
 
@@ -105,74 +120,20 @@ func rendition(s Source, r Rung, short int) Rendition {
 // even rounds to the nearest even number of pixels, at least 2.
 func even(x float64) int { return max(2, 2*int(math.Round(x/2-0.001))) }
 
-// arguments is the command line of ffmpeg that makes all renditions of the plan, with one decode, in its working
-// directory.
-func (p Plan) arguments(path string, threads int, segmentName func(rendition string) string) []string {
-	args := []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn"}
-	if threads > 0 {
-		args = append(args, "-threads", fmt.Sprint(threads))
-	}
-	args = append(args, input(p.Source.Demuxer, path)...)
-	args = append(args, "-filter_complex", p.filter())
-	if p.Source.Audio >= 0 {
-		args = append(args, "-filter_complex", p.soundFilter())
-	}
-	for i, r := range p.Renditions {
-		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
-			"-crf", "22", "-maxrate", fmt.Sprint(r.VideoBitRate*11/10), "-bufsize", fmt.Sprint(r.VideoBitRate*2),
-			// Key frames where the clock says and nowhere else: that is where hls cuts. The little more than t makes up for
-			// rounding, which would put one a frame later.
-			"-force_key_frames", fmt.Sprintf("expr:gte(t+0.000001,n_forced*%d)", segmentSeconds), "-forced-idr", "1",
-			"-sc_threshold", "0", "-g", fmt.Sprint(p.keyFrames()), "-flags", "+cgop")
-		if p.Source.FrameRate.Float() < 5 {
-			// A picture that waits for a later one would be decoded before the clock of the stream starts, at 0.
-			args = append(args, "-bf", "0")
-		}
-		if threads > 0 {
-			args = append(args, "-threads", fmt.Sprint(threads))
-		}
-		if p.Source.Audio >= 0 {
-			args = append(args, "-map", fmt.Sprintf("[a%d]", i), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(r.AudioBitRate))
-		}
-		args = append(args, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
-			"-hls_list_size", "0", "-hls_playlist_type", "vod", "-hls_segment_type", "mpegts",
-			"-hls_segment_filename", segmentName(r.Name), r.Name+".m3u8")
-	}
-	return args
+// seconds is how long the output is meant to be, 0 if the source does not say.
+func (p Plan) seconds() float64 { return p.Source.Duration + p.Hold }
+
+// frames is how many pictures the output is meant to have, 0 if the source does not say how long it is.
+func (p Plan) frames() int64 {
+	return int64(math.Round(p.seconds() * p.Source.FrameRate.Float()))
+}
+
+// Cut is the number of the picture that segment n begins with, the same in every rendition: the first one that is not shown
+// before its time. It is counted and not measured, so no rounding adds up.
+func (p Plan) Cut(n int64) int64 {
+	rate := p.Source.FrameRate
+	return (n*segmentSeconds*rate.Num + rate.Den - 1) / rate.Den
 }
 
 // keyFrames is the greatest distance of key frames: never less than a segment has.
 func (p Plan) keyFrames() int { return int(math.Ceil(segmentSeconds * p.Source.FrameRate.Float())) }
-
-// seconds is how long the output is meant to be, 0 if the source does not say.
-func (p Plan) seconds() float64 { return p.Source.Duration + p.Hold }
-
-// soundFilter makes sound that begins at 0, as the picture does, with silence in its gaps, so that the two stay together.
-func (p Plan) soundFilter() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "[0:%d]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,asplit=%d", p.Source.Audio, len(p.Renditions))
-	for i := range p.Renditions {
-		fmt.Fprintf(&b, "[a%d]", i)
-	}
-	return b.String()
-}
-
-// filter makes one picture per rendition: constant rate, square pixels, 8 bit 4:2:0. Frames are on a grid that begins at
-// 0, else the cuts would not fall on it.
-func (p Plan) filter() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "[0:%d]", p.Source.Video)
-	b.WriteString(map[int]string{90: "transpose=clock,", 180: "hflip,vflip,", 270: "transpose=cclock,"}[p.Source.Turn])
-	fmt.Fprintf(&b, "fps=%s:start_time=0,", p.Source.FrameRate)
-	if p.Hold > 0 {
-		fmt.Fprintf(&b, "tpad=stop_mode=clone:stop_duration=%.3f,", p.Hold)
-	}
-	fmt.Fprintf(&b, "split=%d", len(p.Renditions))
-	for i := range p.Renditions {
-		fmt.Fprintf(&b, "[s%d]", i)
-	}
-	for i, r := range p.Renditions {
-		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p[v%d]", i, r.Width, r.Height, i)
-	}
-	return b.String()
-}

@@ -75,3 +75,38 @@ func TestOnlyContainersAreRead(t *testing.T) {
 		}
 	}
 }
+
+// Cuts are counted in pictures: none is shown before its time, and the one before it is.
+func TestCuts(t *testing.T) {
+	for _, rate := range []transcode.Rational{{1, 1}, {24000, 1001}, {25, 1}, {30000, 1001}, {60000, 1001}, {60, 1}, {12000, 401}, {1234, 1000}} {
+		p := transcode.Plan{Source: transcode.Source{FrameRate: rate}}
+		for n := int64(1); n < 2000; n++ {
+			cut := p.Cut(n)
+			if cut*rate.Den < 6*n*rate.Num || (cut-1)*rate.Den >= 6*n*rate.Num {
+				t.Fatalf("at %s per second segment %d begins at picture %d", rate, n, cut)
+			}
+		}
+	}
+}
+
+func TestCutsOfACopy(t *testing.T) {
+	for _, tc := range []struct {
+		keys    []float64
+		seconds float64
+		want    string
+	}{
+		{[]float64{0}, 5, "[0]"},
+		{[]float64{0, 2, 4, 6, 8, 10, 12}, 13, "[0 150 300]"},
+		{[]float64{0, 2, 4, 6, 8, 10, 12}, 12, "[0 150]"},
+		{[]float64{0, 4, 8, 12}, 15, "[0 100 200 300]"},
+		{[]float64{0, 8, 16, 24}, 30, "[0 200 400 600]"},
+		{[]float64{0, 1, 9}, 10, "[0 25 225]"},
+	} {
+		s := transcode.Source{Demuxer: "mov", Codec: "h264 High", PixelFormat: "yuv420p", Audio: -1, Width: 640, Height: 360, FrameRate: transcode.Rational{Num: 25, Den: 1},
+			Duration: tc.seconds, KeyFrames: tc.keys}
+		p := transcode.MakePlan(s, transcode.Ladder())
+		if got := fmt.Sprint(p.Copy.Cuts); !p.Copy.OK || got != tc.want {
+			t.Errorf("key frames %v: %s, want %s (%s)", tc.keys, got, tc.want, p.Copy.Reason)
+		}
+	}
+}

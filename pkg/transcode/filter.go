@@ -1,0 +1,96 @@
+package transcode
+
+import (
+	"fmt"
+	"strings"
+)
+
+// arguments is the command line of ffmpeg that makes all renditions of the plan, with one decode, in its working
+// directory.
+func (p Plan) arguments(path string, threads int, segmentName func(rendition string) string) []string {
+	args := []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn"}
+	if threads > 0 {
+		args = append(args, "-threads", fmt.Sprint(threads))
+	}
+	args = append(args, input(p.Source.Demuxer, path)...)
+	args = append(args, "-filter_complex", p.filter())
+	if p.Source.Audio >= 0 {
+		args = append(args, "-filter_complex", p.soundFilter())
+	}
+	for i, r := range p.Renditions {
+		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
+			"-crf", "22", "-maxrate", fmt.Sprint(r.VideoBitRate*11/10), "-bufsize", fmt.Sprint(r.VideoBitRate*2),
+			// Key frames where the clock says and nowhere else: that is where hls cuts. The little more than t makes up for
+			// rounding, which would put one a frame later.
+			"-force_key_frames", fmt.Sprintf("expr:gte(t+0.000001,n_forced*%d)", segmentSeconds), "-forced-idr", "1",
+			"-sc_threshold", "0", "-g", fmt.Sprint(p.keyFrames()), "-flags", "+cgop")
+		if p.Source.FrameRate.Float() < 5 {
+			// A picture that waits for a later one would be decoded before the clock of the stream starts, at 0.
+			args = append(args, "-bf", "0")
+		}
+		if threads > 0 {
+			args = append(args, "-threads", fmt.Sprint(threads))
+		}
+		if p.Source.Audio >= 0 {
+			args = append(args, "-map", fmt.Sprintf("[a%d]", i), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(r.AudioBitRate))
+		}
+		args = append(args, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
+			"-hls_list_size", "0", "-hls_playlist_type", "vod", "-hls_segment_type", "mpegts",
+			"-hls_segment_filename", segmentName(r.Name), r.Name+".m3u8")
+	}
+	return args
+}
+
+// soundFilter makes sound that begins at 0, as the picture does, with silence in its gaps, so that the two stay together.
+func (p Plan) soundFilter() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[0:%d]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,", p.Source.Audio)
+	if p.Pad > 0 {
+		fmt.Fprintf(&b, "apad=whole_dur=%.3f,", p.Pad)
+	}
+	fmt.Fprintf(&b, "asplit=%d", len(p.Renditions))
+	for i := range p.Renditions {
+		fmt.Fprintf(&b, "[a%d]", i)
+	}
+	return b.String()
+}
+
+// filter makes one picture per rendition: whole frames, constant rate, square pixels, 8 bit 4:2:0. Frames are on a grid that
+// begins at 0, else the cuts would not fall on it.
+func (p Plan) filter() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[0:%d]", p.Source.Video)
+	if p.Deinterlace {
+		b.WriteString("bwdif=mode=send_frame:deint=interlaced,") // frames that are whole already stay as they are
+	}
+	b.WriteString(map[int]string{90: "transpose=clock,", 180: "hflip,vflip,", 270: "transpose=cclock,"}[p.Source.Turn])
+	fmt.Fprintf(&b, "fps=%s:start_time=0,", p.Source.FrameRate)
+	if p.Hold > 0 {
+		fmt.Fprintf(&b, "tpad=stop_mode=clone:stop_duration=%.3f,", p.Hold)
+	}
+	b.WriteString(p.toneMapFilter())
+	fmt.Fprintf(&b, "split=%d", len(p.Renditions))
+	for i := range p.Renditions {
+		fmt.Fprintf(&b, "[s%d]", i)
+	}
+	for i, r := range p.Renditions {
+		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p[v%d]", i, r.Width, r.Height, i)
+	}
+	return b.String()
+}
+
+// toneMapFilter brings a picture with a high dynamic range to that of BT.709: to linear light in floating point, there to
+// other primaries and under the brightest that is left, and back. It costs the most of all filters, so the picture is first
+// made as small as the best rendition. ffmpeg needs zscale for it, which is libzimg.
+func (p Plan) toneMapFilter() string {
+	if p.ToneMap == "" {
+		return ""
+	}
+	best, levels := p.Renditions[len(p.Renditions)-1], "limited"
+	if p.Source.FullRange {
+		levels = "full"
+	}
+	return fmt.Sprintf("scale=%d:%d:flags=bicubic,setsar=1,", best.Width, best.Height) +
+		fmt.Sprintf("zscale=tin=%s:pin=bt2020:min=bt2020nc:rin=%s:t=linear:npl=100,format=gbrpf32le,", p.Source.Transfer, levels) +
+		"zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=limited,format=yuv420p,"
+}
