@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pulsevault/pkg/hls"
 )
 
 // client uses one server as a phone and a player do.
@@ -180,11 +182,12 @@ func (c client) wantOriginal(videoID string, content []byte) {
 	}
 }
 
-// wantPlays plays the whole HLS over HTTP; a player has nothing to complain about.
+// wantPlays plays the whole HLS over HTTP; a player has nothing to complain about, and no rule is broken.
 func (c client) wantPlays(videoID string) {
 	c.t.Helper()
+	link := c.url + c.sign(videoID, "hls/master.m3u8")
 	cmd := exec.CommandContext(c.t.Context(), "ffmpeg", "-nostdin", "-hide_banner", "-v", "warning",
-		"-i", c.url+c.sign(videoID, "hls/master.m3u8"), "-map", "0", "-f", "null", "-")
+		"-i", link, "-map", "0", "-f", "null", "-")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -192,6 +195,14 @@ func (c client) wantPlays(videoID string) {
 	}
 	if err != nil || len(bytes.TrimSpace(out)) > 0 {
 		c.t.Errorf("ffmpeg complains: %v\n%s", err, out)
+	}
+	source, err := hls.NewSource(link)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	report, err := hls.Lint(c.t.Context(), source)
+	if err != nil || !report.OK() {
+		c.t.Errorf("lint: %v, %v: %+v", err, report.Failed(), report.Results)
 	}
 }
 

@@ -228,3 +228,14 @@ func TestWhatIsNoVideo(t *testing.T) {
 		t.Errorf("HTML is taken for a playlist:\n%s", table(t, report))
 	}
 }
+
+// After 26.5 hours time stamps begin again, which is no gap.
+func TestTimeStampsThatBeginAgain(t *testing.T) {
+	late := func(r *rung) { r.encode = []string{"-output_ts_offset", "95440"} }
+	dir := publish(t, low().with(late), high().with(late))
+	if report := lint(t, dir); !report.OK() {
+		t.Errorf("found\n%s", table(t, report))
+	}
+	delay(t, filepath.Join(dir, "high_001.ts"), videoStream, 7, 1800)
+	wantOnly(t, dir, "video-time")
+}

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -119,13 +120,13 @@ func checkSegments(v *video, f *findings) {
 	var n int
 	var bytes int64
 	for _, r := range v.rungs {
-		if r.err != nil && r.err != errOutside { //nolint:errorlint // it is never wrapped
+		if r.err != nil && !errors.Is(r.err, errOutside) {
 			f.fail("%s: %v", r.name, r.err)
 		}
 		for _, s := range r.segments {
 			n++
 			bytes += s.Size
-			if s.err != nil && s.err != errOutside { //nolint:errorlint // it is never wrapped
+			if s.err != nil && !errors.Is(s.err, errOutside) {
 				f.fail("%s: %v", s.name, s.err)
 			}
 		}

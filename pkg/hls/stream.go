@@ -99,7 +99,7 @@ func checkVideoTime(v *video, f *findings) {
 	}
 }
 
-// checkClock wants pictures decoded in order, none before the program's clock says so, and the clock told often.
+// checkClock wants pictures decoded in order, each before it is shown, and none before the program's clock says so.
 func checkClock(v *video, f *findings) {
 	late := 0.0
 	v.each(func(r *rung, before, s *segment) {
