@@ -70,7 +70,7 @@ func TestGoodVideos(t *testing.T) {
 		}, 3, "320x240", []string{"240p"}, false},
 		{"picture begins later", "video/mp2t", func(t *testing.T) string {
 			return clip(t, "x.ts", join(sound(14), []string{"-itsoffset", "0.7"}, picture("320x240", "25", 13), []string{"-map", "0", "-map", "1"}, h264(), aac())...)
-		}, 13.75, "320x240", []string{"240p"}, true},
+		}, 14, "320x240", []string{"240p"}, true},
 		{"sound begins later", "video/mp4", func(t *testing.T) string {
 			return clip(t, "x.mp4", join(picture("320x240", "25", 8), []string{"-itsoffset", "2"}, sound(6), []string{"-map", "0", "-map", "1"}, h264(), aac())...)
 		}, 8, "320x240", []string{"240p"}, true},
