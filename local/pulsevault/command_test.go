@@ -50,6 +50,20 @@ func TestStartTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// The default folder lies where every user of a machine can make it first.
+func TestAnothersFolderIsNamed(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("NOT TESTED: root may write into everybody's folders")
+	}
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, ".serve.lock"), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := run(t, root, nil, "serve"); code != 1 || !strings.Contains(out, "Set MEDIA_ROOT") {
+		t.Errorf("exit status %d, said %q", code, out)
+	}
+}
+
 func TestSecondServerOnAFolderIsRefused(t *testing.T) {
 	root := t.TempDir()
 	first := start(t, "serve", root)

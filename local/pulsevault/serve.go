@@ -118,6 +118,9 @@ func startRedis(c *app.Config, log *slog.Logger) (*redisdb.Embedded, error) {
 		return nil, fmt.Errorf("MEDIA_ROOT %s cannot be made: %w", c.MediaRoot, err)
 	}
 	embedded, err := redisdb.StartEmbedded(redisdb.EmbeddedConfig{Dir: c.MediaRoot, Logger: log})
+	if errors.Is(err, os.ErrPermission) { // the default one may be another user's
+		return nil, fmt.Errorf("MEDIA_ROOT %s belongs to somebody else: is it writable? Set MEDIA_ROOT to a folder of this user: %w", c.MediaRoot, err)
+	}
 	if err != nil {
 		return nil, err
 	}
