@@ -53,8 +53,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxJSON {
 		return nil, tooLarge
 	}
-	// Some hosts have no deadlines to set; they have read the body already.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	// Some hosts have no deadlines to set; they have read the body already. One that is left would cancel a request that
+	// takes longer, as if its client had gone.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	data, err := io.ReadAll(http.MaxBytesReader(innermost(w), r.Body, maxJSON))
 	var over *http.MaxBytesError
 	switch {

@@ -116,6 +116,28 @@ func TestDecodeJSON(t *testing.T) {
 	}
 }
 
+// deadlines remembers the read deadlines that are set.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+func TestOnlyTheBodyHasADeadline(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	var b struct{}
+	if err := web.DecodeJSON(w, httptest.NewRequest("POST", "/x", strings.NewReader("{}")), &b); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
+		t.Errorf("read deadlines %v", w.set)
+	}
+}
+
 // A client reads its 413 whatever it is sending: it is not asked for a body that it says is too large, and while it sends
 // one that it did not announce the connection ends in order, and not with a reset.
 func TestTooLargeIsHeardWhileSending(t *testing.T) {
