@@ -26,7 +26,7 @@ func TestContainersAreRecognised(t *testing.T) {
 		"x.mp4": nil, "x.mov": nil, "x.m4v": {"-f", "ipod"}, "x.3gp": {"-c:v", "mpeg4"}, "x.mkv": nil, "x.ts": nil,
 		"x.m2ts": {"-mpegts_m2ts_mode", "1", "-f", "mpegts"}, "fragmented.mp4": {"-movflags", "frag_keyframe+empty_moov"},
 		"x.webm": {"-c:v", "libvpx"}, "x.avi": {"-c:v", "mpeg4"}, "x.mpg": {"-c:v", "mpeg1video"}, "x.flv": {"-c:v", "flv1"},
-		"x.wmv": {"-c:v", "wmv2"},
+		"x.wmv": {"-c:v", "wmv2"}, "sony.mp4": {"-brand", "MSNV"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), name)

@@ -4,8 +4,11 @@ import "github.com/gabriel-vasile/mimetype"
 
 // sniff tells the media type of a file from its first bytes, whatever its name and whatever the client said.
 func sniff(head []byte) string {
-	if isTransportStream(head) {
+	switch {
+	case isTransportStream(head):
 		return "video/mp2t"
+	case len(head) > 12 && string(head[4:12]) == "ftypMSNV": // of Sony's cameras; mimetype takes it for sound
+		return "video/mp4"
 	}
 	return mimetype.Detect(head).String()
 }
