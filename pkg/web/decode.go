@@ -94,41 +94,55 @@ func memberNames(v any) (names []string) {
 // checkNames refuses what encoding/json lets pass in valid JSON: a value that is no object, members in another letter case
 // than those known, and a name that stands twice in one object, of which RFC 8259, section 4, leaves open which one counts.
 func checkNames(data []byte, known []string) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var open []map[string]bool // the names of each object that is open; nil for an array
-	name := false              // the next string is a name
-	for {
-		t, err := decoder.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil || len(open) == 0 && t != json.Delim('{') {
-			return notAnObject(err)
-		}
-		switch s, _ := t.(string); {
-		case t == json.Delim('{'):
-			open, name = append(open, map[string]bool{}), true
-			continue
-		case t == json.Delim('['):
-			open = append(open, nil)
-		case t == json.Delim('}'), t == json.Delim(']'):
-			if open = open[:len(open)-1]; len(open) == 0 {
-				return nil
-			}
-		case name:
-			names := open[len(open)-1]
-			if len(open) == 1 && !slices.Contains(known, s) {
-				return vault.Errorf(vault.Invalid, "unknown_field", "there is no field %q", s)
-			}
-			if names[s] {
-				return vault.Errorf(vault.Invalid, "invalid_json", "%q stands twice in one object", s)
-			}
-			names[s], name = true, false
-			continue
-		}
-		name = open[len(open)-1] != nil
+	if data = bytes.TrimSpace(data); data[0] != '{' {
+		return notAnObject(nil)
 	}
+	var open []map[string]bool // the names of each object that is open; nil for an array
+	isName := false            // whether the next string is one
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{':
+			open, isName = append(open, map[string]bool{}), true
+		case '[':
+			open, isName = append(open, nil), false
+		case '}', ']':
+			open = open[:len(open)-1]
+		case ',':
+			isName = open[len(open)-1] != nil
+		case '"':
+			start := i
+			for i++; data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+			if !isName {
+				continue
+			}
+			isName = false
+			if err := checkName(data[start:i+1], open, known); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkName takes up a name, as it is quoted, among those of the innermost of the open objects.
+func checkName(quoted []byte, open []map[string]bool, known []string) error {
+	var name string
+	if err := json.Unmarshal(quoted, &name); err != nil {
+		return notAnObject(err)
+	}
+	names := open[len(open)-1]
+	switch {
+	case len(open) == 1 && !slices.Contains(known, name):
+		return vault.Errorf(vault.Invalid, "unknown_field", "there is no field %q", name)
+	case names[name]:
+		return vault.Errorf(vault.Invalid, "invalid_json", "%q stands twice in one object", name)
+	}
+	names[name] = true
+	return nil
 }
 
 func typeName(goType string) string {
