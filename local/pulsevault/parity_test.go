@@ -124,7 +124,7 @@ func otherRequests(id string) (all []exchange) {
 }
 
 // varying is what two answers to one request differ in: ids, times and what is signed with them.
-var varying = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]{10}\.[0-9a-f]{64}|20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z`)
+var varying = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]{10}\.[0-9a-f]{64}|20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z|Upload-Expires: [^\n]* GMT`)
 
 // ofTheGateway are headers that API Gateway makes itself, or answers to a request that was cut short.
 var ofTheGateway = []string{"Date", "X-Request-Id", "Connection", "X-Amzn-Remapped-Content-Length", "X-Amzn-Remapped-Connection"}
