@@ -96,6 +96,9 @@ func (s *Server) Add(name string, maxReceives int) Queue {
 	return q
 }
 
+// Put sends a message to the queue, as somebody else might.
+func (q Queue) Put(group, body string) { q.server.put(q.name, group, body) }
+
 // URL names the queue.
 func (q Queue) URL() string { return q.server.url(q.name) }
 
@@ -168,15 +171,17 @@ func (s *Server) SetMaxReceives(n int) {
 }
 
 // Put sends a message to the queue, as somebody else might.
-func (s *Server) Put(body string) {
+func (s *Server) Put(body string) { s.put(queueName, "somebody", body) }
+
+func (s *Server) put(name, group, body string) {
 	s.t.Helper()
-	m := message{body: body, group: "somebody", dedup: uuid.NewString()}
+	m := message{body: body, group: group, dedup: uuid.NewString()}
 	if r := m.check(); r != nil {
 		s.t.Fatal(r)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queues[queueName].send(s.now(), m)
+	s.queues[name].send(s.now(), m)
 }
 
 // Take receives a message and does nothing further with it, as a worker that dies. It waits for one to be there.
