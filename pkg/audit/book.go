@@ -133,7 +133,7 @@ func (b *book) next() (group []*posting, claims []claim) {
 	for _, p := range b.waiting {
 		messages += len(p.messages)
 		size += p.size
-		if len(group) > 0 && (messages > maxGroup || size > partSize) {
+		if len(group) > 0 && (messages > maxGroup || size > b.ledger.cfg.partSize) {
 			break
 		}
 		group = append(group, p)

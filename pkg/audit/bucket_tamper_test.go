@@ -13,7 +13,7 @@ import (
 // threeParts writes three parts of four entries each, the last of them not closed, and closes the ledger.
 func threeParts(t *testing.T, heads audit.HeadStore) *audittest.Bucket {
 	t.Helper()
-	b := audittest.NewBucket(t)
+	b := newBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
 	for range 2 {
 		record(t, l, event(1), event(2), large("", 1), audit.Event{Action: "a", Path: string(bytes.Repeat([]byte("x"), 4096))})

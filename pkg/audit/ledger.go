@@ -31,6 +31,8 @@ type LedgerConfig struct {
 	Now     func() time.Time // the clock; nil is time.Now
 	Logger  *slog.Logger     // nil logs nothing
 	Metrics *Metrics         // nil counts nothing
+
+	partSize int // all that share a bucket have the same one; set by tests only, which have no time for large parts
 }
 
 // Ledger appends to the chains in a bucket. Any number of Ledgers, in any number of processes, may share it, and any
@@ -52,6 +54,9 @@ func OpenLedger(cfg LedgerConfig) (*Ledger, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.partSize == 0 {
+		cfg.partSize = partSize
 	}
 	l := &Ledger{scribe: newScribe(cfg.FullIP), cfg: cfg, books: map[Category]*book{}}
 	for _, category := range Categories {

@@ -20,9 +20,21 @@ import (
 	"pulsevault/pkg/vault"
 )
 
+// smallPart is the size of parts in tests.
+const smallPart = 8 << 10
+
+func newBucket(t testing.TB) *audittest.Bucket {
+	b := audittest.NewBucket(t)
+	b.PartSize = smallPart
+	return b
+}
+
 func openLedger(t testing.TB, cfg audit.LedgerConfig) *audit.Ledger {
 	t.Helper()
 	cfg.Logger = slog.New(slog.NewTextHandler(testWriter{t}, nil))
+	if b, ok := cfg.Bucket.(*audittest.Bucket); ok {
+		cfg = cfg.WithParts(b.PartSize)
+	}
 	l, err := audit.OpenLedger(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +71,7 @@ func named(prefix string, n int) (events []audit.Event) {
 
 // large is an event of which about n fill a part, and not quite.
 func large(id string, n int) audit.Event {
-	return audit.Event{ID: id, Action: "media.served", Path: strings.Repeat("x", (1<<20-2048)/n)}
+	return audit.Event{ID: id, Action: "media.served", Path: strings.Repeat("x", (smallPart-2048)/n)}
 }
 
 func verifyBucket(t testing.TB, b *audittest.Bucket, heads audit.HeadReader) audit.Report {
@@ -95,7 +107,7 @@ func wantEach(t testing.TB, b *audittest.Bucket, ids ...string) {
 
 // What a Ledger writes is byte for byte what a Log writes.
 func TestALedgerWritesTheLinesOfALog(t *testing.T) {
-	dir, b, now := t.TempDir(), audittest.NewBucket(t), newClock("2026-03-01T12:00:00Z")
+	dir, b, now := t.TempDir(), newBucket(t), newClock("2026-03-01T12:00:00Z")
 	log, ledger := open(t, audit.Config{Dir: dir, Now: now.Now}), openLedger(t, audit.LedgerConfig{Bucket: b, Now: now.Now})
 	events := named("e", 20)
 	events[3].Path, events[4].Address = "<&>\n\u2028\xff\uffff", "[2001:db8:1:2::3]:99"
@@ -116,7 +128,7 @@ func TestALedgerWritesTheLinesOfALog(t *testing.T) {
 }
 
 func TestALedgerRefuses(t *testing.T) {
-	b := audittest.NewBucket(t)
+	b := newBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b})
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -146,7 +158,7 @@ func TestALedgerRefuses(t *testing.T) {
 // Several Ledgers on one bucket, many goroutines on each, and parts that are closed on the way.
 func TestLedgersShareABucket(t *testing.T) {
 	t.Parallel()
-	b, heads, reg := audittest.NewBucket(t), &store{}, prometheus.NewPedanticRegistry()
+	b, heads, reg := newBucket(t), &store{}, prometheus.NewPedanticRegistry()
 	metrics := audit.NewMetrics(reg)
 	var callers sync.WaitGroup
 	var ids []string
@@ -196,7 +208,7 @@ func TestABucketThatFails(t *testing.T) {
 				for after := range 6 {
 					t.Run(fmt.Sprintf("%s %s %d times after %d", op, how, times, after), func(t *testing.T) {
 						t.Parallel()
-						b := audittest.NewBucket(t)
+						b := newBucket(t)
 						b.Fail(audittest.Failure{Op: op, After: after, Times: times, How: how})
 						var ids []string
 						for range 2 {
@@ -231,7 +243,7 @@ func appendPatiently(t *testing.T, l *audit.Ledger, e audit.Event) {
 
 // A function that is killed between part and head leaves a head that is old, and nothing else.
 func TestKilledBeforeTheHeadIsKept(t *testing.T) {
-	b, heads := audittest.NewBucket(t), &store{}
+	b, heads := newBucket(t), &store{}
 	record(t, openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads}), named("a", 3)...)
 	heads.down = true
 	b.Fail(audittest.Failure{Op: "write", Key: "heads/", Times: -1, How: audittest.NotDone})
@@ -277,9 +289,26 @@ func take(t testing.TB, l *audit.Ledger, all ...audit.Message) {
 	}
 }
 
+// A part is closed when it has 1 MiB.
+func TestPartsHaveAMebibyte(t *testing.T) {
+	b := audittest.NewBucket(t)
+	l, err := audit.OpenLedger(audit.LedgerConfig{Bucket: b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeLedger(t, l) })
+	for range 3 {
+		record(t, l, audit.Event{Action: "a", Path: strings.Repeat("x", 600<<10)})
+	}
+	if n := len(b.Parts(audit.Access)); n != 2 {
+		t.Errorf("%d parts", n)
+	}
+	wantWholeBucket(t, b, 3)
+}
+
 // A queue delivers more than once. What stands in the newest two parts is not put there again, whoever gets it.
 func TestRedelivery(t *testing.T) {
-	b := audittest.NewBucket(t)
+	b := newBucket(t)
 	first := openLedger(t, audit.LedgerConfig{Bucket: b})
 	all := messages(t, audit.Access, "m1", "m2", "m3", "m2")
 	take(t, first, all...)
@@ -298,7 +327,7 @@ func TestRedelivery(t *testing.T) {
 
 // A batch of one chain goes in whole or not at all, and the chains do not hold each other up.
 func TestABatchIsWholeOrNotThere(t *testing.T) {
-	b := audittest.NewBucket(t)
+	b := newBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b})
 	all := append(messages(t, audit.Access, "a1", "a2"), messages(t, audit.Upload, "u1")...)
 	all = append(all, messages(t, audit.Access, "a3")...)
@@ -322,7 +351,7 @@ func TestABatchIsWholeOrNotThere(t *testing.T) {
 
 // An entry has the time at which its event was handed in, whatever the order; the chain is whole all the same.
 func TestTimesOverMidnight(t *testing.T) {
-	b, now := audittest.NewBucket(t), newClock("2026-03-01T23:59:59Z")
+	b, now := newBucket(t), newClock("2026-03-01T23:59:59Z")
 	l := openLedger(t, audit.LedgerConfig{Bucket: b, Now: now.Now})
 	for _, s := range []string{"2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z", "2026-03-01T23:59:58Z", "2026-03-02T02:00:01+02:00", "2026-02-01T00:00:00Z", "2027-01-01T00:00:00Z"} {
 		now.set(s)

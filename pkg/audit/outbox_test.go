@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"pulsevault/pkg/audit"
-	"pulsevault/pkg/audit/audittest"
 	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/queue/sqsqueue/sqstest"
 	"pulsevault/pkg/vault"
@@ -38,7 +37,7 @@ func TestAnOutboxSendsWhatALedgerTakes(t *testing.T) {
 		}
 	}
 	now.set("2026-03-02T00:00:10Z") // when they arrive
-	b := audittest.NewBucket(t)
+	b := newBucket(t)
 	l := openLedger(t, audit.LedgerConfig{Bucket: b, Now: now.Now})
 	bodies := q.Bodies()
 	for _, body := range bodies {

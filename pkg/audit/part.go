@@ -42,30 +42,31 @@ type part struct {
 	ids     map[string]bool // the eventIds in it
 	head    Head            // its last entry, of seq 0 if there is none
 	sound   bool            // the data is empty, or ends with an entry
+	limit   int             // partSize
 }
 
 // closed reports whether the chain goes on in the next part. It depends on nothing but the data, so that whoever looks at
 // a part comes to the same end. What is no entry was put there by somebody else, and is left as it is.
-func (p *part) closed() bool { return len(p.data) >= partSize || !p.sound }
+func (p *part) closed() bool { return len(p.data) >= p.limit || !p.sound }
 
 // readPart reads a part; one that is not there is empty.
-func readPart(ctx context.Context, b Bucket, c Category, number int) (*part, error) {
+func (b *book) readPart(ctx context.Context, number int) (*part, error) {
+	c, p := b.category, b.newPart(number)
 	name := partName(c, number)
-	data, version, err := b.Read(ctx, bucketPrefix+name)
+	data, version, err := b.ledger.cfg.Bucket.Read(ctx, bucketPrefix+name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newPart(number), nil
+		return p, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	p := newPart(number)
 	p.data, p.version = data, version
 	p.scan(c)
 	return p, nil
 }
 
-func newPart(number int) *part {
-	return &part{number: number, ids: map[string]bool{}, sound: true}
+func (b *book) newPart(number int) *part {
+	return &part{number: number, ids: map[string]bool{}, sound: true, limit: b.ledger.cfg.partSize}
 }
 
 // scan goes over the lines. Whether they are linked is for Verify to say.

@@ -113,7 +113,7 @@ func (b *book) write(ctx context.Context, messages []Message) error {
 	b.known, b.head = p.number, head
 	if p.closed() {
 		p.data = nil
-		b.earlier, b.part = p, newPart(p.number+1)
+		b.earlier, b.part = p, b.newPart(p.number+1)
 	}
 	return nil
 }
@@ -165,16 +165,16 @@ var errPartGone = errors.New("the newest part is gone")
 // follow goes from the known part to the one that is not closed.
 func (b *book) follow(ctx context.Context) error {
 	b.earlier = nil
-	p, err := b.read(ctx, max(b.known, 1))
+	p, err := b.readPart(ctx, max(b.known, 1))
 	if err == nil && b.known > 0 && p.version == "" {
 		err = errPartGone
 	}
 	for err == nil && p.closed() {
 		b.known, b.earlier = p.number, p
-		p, err = b.read(ctx, p.number+1)
+		p, err = b.readPart(ctx, p.number+1)
 	}
 	if err == nil && b.earlier == nil && p.number > 1 {
-		b.earlier, err = b.read(ctx, p.number-1)
+		b.earlier, err = b.readPart(ctx, p.number-1)
 	}
 	if err != nil {
 		return err
@@ -186,10 +186,6 @@ func (b *book) follow(ctx context.Context) error {
 	return b.findHead(ctx)
 }
 
-func (b *book) read(ctx context.Context, number int) (*part, error) {
-	return readPart(ctx, b.ledger.cfg.Bucket, b.category, number)
-}
-
 // findHead finds the last entry there is. Going on from it where what followed cannot be read, with an entry that says so
 // if a kept head was lost, beats refusing service; Verify reports the bad lines for ever.
 func (b *book) findHead(ctx context.Context) error {
@@ -198,7 +194,7 @@ func (b *book) findHead(ctx context.Context) error {
 		b.head = b.earlier.head
 	}
 	for number := b.part.number - 2; b.head.Seq == 0 && number > 0; number-- {
-		p, err := b.read(ctx, number)
+		p, err := b.readPart(ctx, number)
 		if err != nil {
 			return err
 		}
@@ -237,7 +233,7 @@ func (b *book) contains(ctx context.Context, h Head) (bool, error) {
 	p := b.part
 	if number != p.number {
 		var err error
-		if p, err = b.read(ctx, number); err != nil {
+		if p, err = b.readPart(ctx, number); err != nil {
 			return false, err
 		}
 	}

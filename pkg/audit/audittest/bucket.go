@@ -26,7 +26,8 @@ import (
 
 // Bucket is a bucket in memory.
 type Bucket struct {
-	t testing.TB
+	PartSize int // what closes a part, 1 MiB at first
+	t        testing.TB
 
 	mu      sync.Mutex
 	objects map[string]object
@@ -70,7 +71,7 @@ var errAway = errors.New("the bucket is away")
 
 // NewBucket makes a Bucket for one test.
 func NewBucket(t testing.TB) *Bucket {
-	return &Bucket{t: t, objects: map[string]object{}, calls: map[string]int{}}
+	return &Bucket{PartSize: 1 << 20, t: t, objects: map[string]object{}, calls: map[string]int{}}
 }
 
 // Fail has calls fail.
@@ -196,7 +197,7 @@ func (b *Bucket) judge(key string, old object, data []byte) {
 		return
 	}
 	switch {
-	case len(old.data) >= 1<<20:
+	case len(old.data) >= b.PartSize:
 		b.t.Errorf("%s is closed and gets more", key)
 	case !bytes.HasPrefix(data, old.data) || len(data) == len(old.data):
 		b.t.Errorf("%s does not grow", key)
@@ -205,7 +206,7 @@ func (b *Bucket) judge(key string, old object, data []byte) {
 	}
 	number, _ := strconv.Atoi(form[2])
 	before := b.objects[fmt.Sprintf("%s%08d.log", form[1], number-1)].data
-	if sound := bytes.HasSuffix(before, []byte("}\n")); number > 1 && len(before) < 1<<20 && sound {
+	if sound := bytes.HasSuffix(before, []byte("}\n")); number > 1 && len(before) < b.PartSize && sound {
 		b.t.Errorf("%s is begun before the one before it is closed", key)
 	}
 }

@@ -1,0 +1,7 @@
+package audit
+
+// WithParts returns a configuration with parts of another size.
+func (c LedgerConfig) WithParts(size int) LedgerConfig {
+	c.partSize = size
+	return c
+}
