@@ -144,6 +144,12 @@ type store struct {
 	down  bool
 }
 
+func (s *store) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
 func (s *store) Load(_ context.Context, c audit.Category) (audit.Head, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

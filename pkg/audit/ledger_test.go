@@ -244,8 +244,10 @@ func appendPatiently(t *testing.T, l *audit.Ledger, e audit.Event) {
 // A function that is killed between part and head leaves a head that is old, and nothing else.
 func TestKilledBeforeTheHeadIsKept(t *testing.T) {
 	b, heads := newBucket(t), &store{}
-	record(t, openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads}), named("a", 3)...)
-	heads.down = true
+	first := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
+	record(t, first, named("a", 3)...)
+	closeLedger(t, first)
+	heads.setDown(true)
 	b.Fail(audittest.Failure{Op: "write", Key: "heads/", Times: -1, How: audittest.NotDone})
 	killed := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
 	record(t, killed, named("b", 3)...)
@@ -253,7 +255,7 @@ func TestKilledBeforeTheHeadIsKept(t *testing.T) {
 		t.Error("the heads were kept")
 	}
 	wantWholeBucket(t, b, 6)
-	heads.down = false
+	heads.setDown(false)
 	b.Recover()
 	next := openLedger(t, audit.LedgerConfig{Bucket: b, Heads: heads})
 	record(t, next, named("c", 3)...)
