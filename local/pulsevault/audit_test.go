@@ -15,13 +15,8 @@ import (
 func TestFunctionsRecordThroughAQueue(t *testing.T) {
 	s3, sqs, redis := mediatest.StartS3(t), sqstest.Start(t), redistest.Mini(t)
 	q := sqs.Add("audit", 10)
-	settings := []string{
-		"STORAGE=s3", "S3_BUCKET=" + s3.Bucket, "S3_ENDPOINT=" + s3.Endpoint, "AUDIT_QUEUE_URL=" + q.URL(), "SQS_ENDPOINT=" + sqs.Endpoint(),
-		"REDIS_HOST=" + redis.Host(), "REDIS_PORT=" + redis.Port(), "TRANSCODE_ENABLED=false",
-	}
-	for name, value := range s3.Env() {
-		settings = append(settings, name+"="+value)
-	}
+	settings := append(s3.Settings(), "AWS_REGION="+sqstest.Region, "AUDIT_QUEUE_URL="+q.URL(), "SQS_ENDPOINT="+sqs.Endpoint(),
+		"REDIS_HOST="+redis.Host(), "REDIS_PORT="+redis.Port(), "TRANSCODE_ENABLED=false")
 	root := t.TempDir()
 	p := start(t, "emulate", root, settings...)
 	c := client{t, p.url}
