@@ -77,7 +77,7 @@ func copyMedia(from string) (folder string, err error) {
 	if err := os.CopyFS(folder, os.DirFS(from)); err != nil {
 		return folder, fmt.Errorf("copy %s: %w", from, err)
 	}
-	for _, name := range []string{"UPLOAD_DIR", "VIDEO_DIR", "AUDIT_DIR", "HMAC_SECRET", "REDIS_HOST"} {
+	for _, name := range []string{"UPLOAD_DIR", "VIDEO_DIR", "AUDIT_DIR", "STORAGE", "AUDIT_QUEUE_URL", "QUEUE", "HMAC_SECRET", "REDIS_HOST"} {
 		if err := os.Setenv(name, ""); err != nil { // empty and not unset, so that no .env brings it back
 			return folder, err
 		}

@@ -114,7 +114,7 @@ func (b *Bucket) Write(ctx context.Context, key string, data []byte, ifVersion s
 	defer cancel()
 	for range 3 {
 		version, err = b.put(ctx, key, data, ifVersion)
-		if err == nil || definite(err) {
+		if err == nil || refused(err) != 0 {
 			break
 		}
 		found, now, readErr := b.Read(ctx, key)
@@ -196,10 +196,16 @@ func (b *Bucket) Lock(context.Context, vault.VideoID) (unlock func(), err error)
 // Close removes what Local and Scratch have left on this machine.
 func (b *Bucket) Close() error { return b.scratch.close() }
 
-// definite reports whether S3 has said that it did not do what it was asked.
-func definite(err error) bool {
+// refused is the status with which S3 has said that it does not do what it was asked; 0 if it has not said so.
+func refused(err error) int {
 	var answered *smithyhttp.ResponseError
-	return errors.As(err, &answered) && answered.HTTPStatusCode() < http.StatusInternalServerError
+	if !errors.As(err, &answered) || answered.Response == nil {
+		return 0
+	}
+	if status := answered.HTTPStatusCode(); status >= http.StatusBadRequest && status < http.StatusInternalServerError {
+		return status
+	}
+	return 0
 }
 
 // BucketError gives an error of the S3 client the form that a Store's have.
@@ -207,20 +213,18 @@ func BucketError(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var answered *smithyhttp.ResponseError
-	if !errors.As(err, &answered) || answered.HTTPStatusCode() >= http.StatusInternalServerError {
-		return vault.Errorf(vault.Unavailable, "storage_unavailable", "the media store cannot be reached at the moment; try again").
-			Because(fmt.Errorf("media: %s: %w", doing, err))
-	}
+	status, code := refused(err), ""
 	var said smithy.APIError
-	code := ""
 	if errors.As(err, &said) {
 		code = said.ErrorCode()
 	}
 	switch {
-	case code == "NoSuchKey" || code == "NotFound" || code == "KeyTooLongError":
+	case status == 0:
+		return vault.Errorf(vault.Unavailable, "storage_unavailable", "the media store cannot be reached at the moment; try again").
+			Because(fmt.Errorf("media: %s: %w", doing, err))
+	case code == "NoSuchKey" || code == "NotFound" || code == "NoSuchUpload" || code == "KeyTooLongError":
 		return fs.ErrNotExist
-	case answered.HTTPStatusCode() == http.StatusPreconditionFailed, code == "ConditionalRequestConflict":
+	case status == http.StatusPreconditionFailed || code == "ConditionalRequestConflict":
 		return errChanged().Because(err)
 	}
 	return fmt.Errorf("media: %s: %w", doing, err)

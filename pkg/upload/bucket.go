@@ -127,11 +127,10 @@ func (b *Bucket) close(ctx context.Context, u vault.Upload) error {
 
 func (b *Bucket) abort(ctx context.Context, key, id string) error {
 	_, err := b.Media.Client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.Media.Name, Key: &key, UploadId: &id})
-	var gone *types.NoSuchUpload
-	if err == nil || errors.As(err, &gone) {
+	if err = media.BucketError("abort the multipart upload of "+key, err); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return media.BucketError("abort the multipart upload of "+key, err)
+	return err
 }
 
 // Head is kept in the record, because parts cannot be read.
@@ -169,7 +168,7 @@ func (b *Bucket) complete(ctx context.Context, key string, u vault.Upload) error
 	if _, there := b.Media.Stamp(ctx, key); there == nil {
 		return nil
 	}
-	return media.BucketError("complete the upload of "+key, err)
+	return fmt.Errorf("complete the upload of %s: %w", key, media.BucketError("complete", err))
 }
 
 // Open lists the markers.

@@ -79,8 +79,14 @@ func (s S3) Folder() string { return filepath.Join(s.dir, s.Bucket) }
 // Open returns the bucket, as a process of its own would have it.
 func (s S3) Open(t *testing.T) *media.Bucket {
 	t.Helper()
+	return s.OpenThrough(t, nil)
+}
+
+// OpenThrough is Open for who wants to see what goes over the wire.
+func (s S3) OpenThrough(t *testing.T, client aws.HTTPClient) *media.Bucket {
+	t.Helper()
 	b := media.NewBucket(
-		aws.Config{Region: s.Region, Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.Secret, "")},
+		aws.Config{Region: s.Region, Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.Secret, ""), HTTPClient: client},
 		media.BucketOptions{Bucket: s.Bucket, Region: s.Region, Endpoint: s.Endpoint, Scratch: t.TempDir()},
 	)
 	t.Cleanup(func() {
