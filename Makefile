@@ -100,7 +100,7 @@ sam-local: sam-build ## run the functions by `sam local start-api` on http://loc
 
 .PHONY: test
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
-	@$(GO) test $(RACE) -timeout 20m $(TESTFLAGS) ./...
+	@$(GO) test $(RACE) -timeout 40m $(TESTFLAGS) ./...
 
 .PHONY: lint lint-format lint-vet lint-staticcheck lint-golangci
 lint: lint-format lint-vet lint-staticcheck lint-golangci ## gofmt, vet for every platform, staticcheck, golangci-lint

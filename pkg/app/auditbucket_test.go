@@ -19,7 +19,10 @@ import (
 
 // inBucket are the settings of processes that share a bucket.
 func inBucket(t *testing.T) (mediatest.S3, map[string]string) {
+	t.Helper()
 	s := mediatest.StartS3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", s.AccessKey) // where the client looks for them
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s.Secret)
 	return s, map[string]string{"STORAGE": "s3", "S3_BUCKET": s.Bucket, "S3_REGION": s.Region, "S3_ENDPOINT": s.Endpoint, "AWS_REGION": s.Region}
 }
 

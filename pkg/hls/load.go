@@ -74,9 +74,13 @@ func (r *rung) load(ctx context.Context, from Source, uri string) error {
 	folder := path.Dir(withoutQuery(uri))
 	for _, e := range r.list.entries {
 		s := &segment{name: path.Join(folder, withoutQuery(e.uri)), seconds: e.seconds()}
-		if inside(e.uri) {
+		switch {
+		case inside(e.uri):
 			s.read(ctx, from, joinURI(folder, e.uri))
-		} else {
+		case r.list.header != nil && elsewhere(e.uri) != "":
+			s.name = withoutQuery(e.uri)
+			s.read(ctx, from, e.uri)
+		default:
 			s.err = errOutside
 		}
 		r.segments = append(r.segments, s)

@@ -97,13 +97,15 @@ func checkVersion(v *video, f *findings) {
 }
 
 func checkURIs(v *video, f *findings) {
-	n := 0
+	n, away := 0, map[string]int{}
 	for _, p := range v.playlists() {
 		seen := map[string]bool{}
 		for _, e := range p.entries {
 			n++
 			name := withoutQuery(e.uri)
 			switch {
+			case p != v.master && p.header != nil && elsewhere(e.uri) != "":
+				away[elsewhere(e.uri)]++
 			case !inside(e.uri):
 				f.fail("%s: %s is not relative, or leads out of the folder", p.name, name)
 			case seen[name]:
@@ -111,6 +113,9 @@ func checkURIs(v *video, f *findings) {
 			}
 			seen[name] = true
 		}
+	}
+	for host, n := range away {
+		f.note("%d segments are fetched from %s", n, host)
 	}
 	f.ok("%d URIs are relative and stay inside", n)
 }

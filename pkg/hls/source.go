@@ -16,7 +16,8 @@ import (
 )
 
 // Source is where a video is published. Open opens what a URI leads to, as its playlist has it, seen from the folder of
-// the master playlist; the caller has seen that it does not lead out. The header is nil where there is no HTTP.
+// the master playlist, or an absolute URL; the caller has seen that it may be followed. The header is nil where there is
+// no HTTP.
 type Source interface {
 	Place() string  // for people
 	Master() string // the URI of the master playlist
@@ -114,4 +115,14 @@ func withoutQuery(uri string) string {
 func inside(uri string) bool {
 	u, err := url.Parse(uri)
 	return err == nil && !u.IsAbs() && u.Host == "" && filepath.IsLocal(filepath.FromSlash(u.Path)) && !strings.Contains(u.Path, `\`)
+}
+
+// elsewhere is the host that an absolute URL names, as whoever keeps segments in a bucket does in a media playlist that is
+// served; "" if it is none.
+func elsewhere(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return ""
+	}
+	return u.Host
 }

@@ -15,6 +15,7 @@ import (
 type signedSite struct {
 	dir    string
 	header func(h http.Header, name string) // changes what is sent
+	bucket string                           // where media playlists say that segments are
 }
 
 var uriLine = regexp.MustCompile(`(?m)^[^#\n].*$`)
@@ -45,13 +46,34 @@ func (s signedSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no", http.StatusNotFound)
 		return
 	}
-	_, _ = w.Write([]byte(uriLine.ReplaceAllString(string(data), "$0?token=for-$0")))
+	folder := ""
+	if name != "master.m3u8" {
+		folder = s.bucket
+	}
+	_, _ = w.Write([]byte(uriLine.ReplaceAllString(string(data), folder+"$0?token=for-$0")))
+}
+
+// Segments may be in a bucket; playlists may not, and none may lead into the file system.
+func TestAVideoInABucket(t *testing.T) {
+	dir := publish(t, low(), high())
+	bucket := httptest.NewServer(signedSite{dir: dir})
+	t.Cleanup(bucket.Close)
+	at := func(t *testing.T, site signedSite) string {
+		server := httptest.NewServer(site)
+		t.Cleanup(server.Close)
+		return server.URL + "/media/hls/master.m3u8?token=for-master.m3u8"
+	}
+	report := lint(t, at(t, signedSite{dir: dir, bucket: bucket.URL + "/"}))
+	if text := table(t, report); !report.OK() || !strings.Contains(text, "segments are fetched from "+strings.TrimPrefix(bucket.URL, "http://")) || strings.Contains(text, "token") {
+		t.Errorf("a good video fails, or does not say where its segments are:\n%s", text)
+	}
+	wantOnly(t, at(t, signedSite{dir: dir, bucket: "file:///"}), "uris")
 }
 
 func TestAVideoOnTheWeb(t *testing.T) {
 	dir := publish(t, low(), high())
 	at := func(t *testing.T, header func(http.Header, string)) string {
-		server := httptest.NewServer(signedSite{dir, header})
+		server := httptest.NewServer(signedSite{dir: dir, header: header})
 		t.Cleanup(server.Close)
 		return server.URL + "/media/hls/master.m3u8?token=for-master.m3u8"
 	}

@@ -48,7 +48,7 @@ func hdr(transfer string) []string {
 
 func small(rate string, seconds float64) []string { return picture("320x240", rate, seconds) }
 
-const mp4, mkv, webm, avi = "video/mp4", "video/x-matroska", "video/webm", "video/x-msvideo"
+const mp4, mkv, webm, avi = "video/mp4", "video/matroska", "video/webm", "video/x-msvideo"
 
 // originals are all of them, each a second or three and small.
 func originals() []original {

@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/google/uuid"
 
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
@@ -41,9 +40,7 @@ const (
 func recordKey(id vault.UploadID) string { return "uploads/" + string(id) + ".json" }
 func openKey(id vault.UploadID) string   { return openPrefix + string(id) }
 
-func newTailKey(id vault.UploadID) string {
-	return "tails/" + string(id) + "-" + uuid.NewString()
-}
+func tailPrefix(id vault.UploadID) string { return "tails/" + string(id) + "-" }
 
 // Create begins a multipart upload, then leaves the marker and the record. A crash before the marker leaves a multipart
 // upload without parts, which costs nothing; the bucket should have a rule that aborts such.
@@ -113,16 +110,16 @@ func (b *Bucket) Remove(ctx context.Context, u vault.Upload) error {
 	if err := b.abort(ctx, media.OriginalKey(u.VideoID), u.Multipart.ID); err != nil {
 		return err
 	}
-	return b.close(ctx, u)
+	return b.close(ctx, u.UploadID)
 }
 
-// close removes the marker, and what is no longer needed.
-func (b *Bucket) close(ctx context.Context, u vault.Upload) error {
-	keys := []string{openKey(u.UploadID)}
-	if u.Multipart.Tail != "" {
-		keys = append(keys, u.Multipart.Tail)
+// close removes what is no longer needed, that of which no record came to know too, and then the marker.
+func (b *Bucket) close(ctx context.Context, id vault.UploadID) error {
+	tails, err := b.Media.List(ctx, tailPrefix(id))
+	if err != nil {
+		return err
 	}
-	return b.Media.Delete(ctx, keys...)
+	return b.Media.Delete(ctx, append(tails, openKey(id))...)
 }
 
 func (b *Bucket) abort(ctx context.Context, key, id string) error {
@@ -148,7 +145,7 @@ func (b *Bucket) Deliver(ctx context.Context, u vault.Upload) error {
 	if err != nil {
 		return err
 	}
-	return b.close(ctx, u)
+	return b.close(ctx, u.UploadID)
 }
 
 func (b *Bucket) complete(ctx context.Context, key string, u vault.Upload) error {
@@ -209,5 +206,5 @@ func (b *Bucket) Discard(ctx context.Context, id vault.UploadID) (bool, error) {
 			return false, err
 		}
 	}
-	return true, b.Media.Delete(ctx, openKey(id))
+	return true, b.close(ctx, id)
 }

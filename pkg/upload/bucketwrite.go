@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
 
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/media"
@@ -147,7 +148,7 @@ func (p *parcel) finish() error {
 		return p.send()
 	}
 	next := *p.upload.Multipart
-	next.Tail, next.TailSize = newTailKey(p.upload.UploadID), int64(len(p.buf))
+	next.Tail, next.TailSize = tailPrefix(p.upload.UploadID)+uuid.NewString(), int64(len(p.buf))
 	if _, err := p.bucket.Media.Write(p.ctx, next.Tail, p.buf, media.None); err != nil {
 		return err
 	}
