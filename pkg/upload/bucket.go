@@ -63,21 +63,12 @@ func (b *Bucket) Create(ctx context.Context, size int64, metadata map[string]str
 // Get reads a record and the version that it is.
 func (b *Bucket) Get(ctx context.Context, id vault.UploadID) (vault.Upload, error) {
 	data, version, err := b.Media.Read(ctx, recordKey(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return vault.Upload{}, errNotFound()
-	}
-	if err != nil {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
-	}
-	var u vault.Upload
-	if err := json.Unmarshal(data, &u); err != nil {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
-	}
-	if u.UploadID != id || u.Multipart == nil || u.Offset > u.Size || u.Offset != sizeOf(u.Multipart) {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: it is not a record of that upload in a bucket", id)
+	u, err := parseRecord(id, data, err)
+	if err == nil && (u.Multipart == nil || u.Offset != sizeOf(u.Multipart)) {
+		err = fmt.Errorf("read record of upload %s: it does not say where the bytes are", id)
 	}
 	u.Version = version
-	return u, nil
+	return u, err
 }
 
 func sizeOf(m *vault.Multipart) int64 {
@@ -174,13 +165,10 @@ func (b *Bucket) Open(ctx context.Context) ([]vault.UploadID, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
 	}
-	var ids []vault.UploadID
-	for _, key := range keys {
-		if id, err := vault.ParseUploadID(strings.TrimPrefix(key, openPrefix)); err == nil {
-			ids = append(ids, id)
-		}
+	for i, key := range keys {
+		keys[i] = strings.TrimPrefix(key, openPrefix)
 	}
-	return ids, nil
+	return uploadIDs(keys), nil
 }
 
 // Discard takes the age of an upload without a record from its id.

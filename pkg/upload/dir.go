@@ -50,20 +50,7 @@ func (d *Dir) recordPath(id vault.UploadID) string { return d.DataPath(id) + rec
 // Get reads a record.
 func (d *Dir) Get(_ context.Context, id vault.UploadID) (vault.Upload, error) {
 	data, err := os.ReadFile(d.recordPath(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return vault.Upload{}, errNotFound()
-	}
-	if err != nil {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
-	}
-	var u vault.Upload
-	if err := json.Unmarshal(data, &u); err != nil {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
-	}
-	if u.UploadID != id || u.Offset < 0 || u.Offset > u.Size {
-		return vault.Upload{}, fmt.Errorf("read record of upload %s: it is not a record of that upload", id)
-	}
-	return u, nil
+	return parseRecord(id, data, err)
 }
 
 // Save replaces the file of a record.
@@ -137,13 +124,7 @@ func (d *Dir) Open(context.Context) ([]vault.UploadID, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("list uploads: %w", err)
 	}
-	var ids []vault.UploadID
-	for _, name := range names {
-		if id, err := vault.ParseUploadID(name); err == nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
+	return uploadIDs(names), nil
 }
 
 // Discard takes the time of a file without a record from the file.

@@ -23,10 +23,12 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -74,6 +76,33 @@ func newUpload(size int64, metadata map[string]string, now time.Time, expiry tim
 		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: size, Metadata: metadata,
 		CreatedAt: now.UTC(), ExpiresAt: now.UTC().Add(expiry),
 	}
+}
+
+// parseRecord makes a record of what was read of one.
+func parseRecord(id vault.UploadID, data []byte, err error) (u vault.Upload, _ error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return u, errNotFound()
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &u)
+	}
+	if err == nil && (u.UploadID != id || u.Offset < 0 || u.Offset > u.Size) {
+		err = errors.New("it is not a record of that upload")
+	}
+	if err != nil {
+		return vault.Upload{}, fmt.Errorf("read record of upload %s: %w", id, err)
+	}
+	return u, nil
+}
+
+// uploadIDs are those of names that are ids.
+func uploadIDs(names []string) (ids []vault.UploadID) {
+	for _, name := range names {
+		if id, err := vault.ParseUploadID(name); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Checksum returns the lower-case hex SHA-256 of the bytes before the record's offset.
