@@ -15,7 +15,8 @@ import (
 var arrows = []string{
 	"upload/written", "upload/synced", "upload/recorded", "upload/completed", "upload/audited",
 	"finalize/recorded", "finalize/marked", "finalize/moved", "finalize/meta", "finalize/audited", "finalize/queued",
-	"transcode/claimed", "transcode/encoded", "transcode/segments", "transcode/master", "transcode/meta", "transcode/audited", "transcode/unmarked",
+	"transcode/claimed", "transcode/first", "transcode/playable",
+	"transcode/encoded", "transcode/segments", "transcode/master", "transcode/meta", "transcode/audited", "transcode/unmarked",
 	"stream/audited",
 }
 

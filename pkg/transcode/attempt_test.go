@@ -66,8 +66,8 @@ func TestAnOvertakenAttemptPublishesNothing(t *testing.T) {
 	if v := w.get(id); v.Status != vault.Transcoding || v.Attempt != 2 || len(w.told.events) > 0 {
 		t.Errorf("recorded %+v, audit %v", v, w.told.events)
 	}
-	if _, err := os.Stat(w.hls(id)); !errors.Is(err, os.ErrNotExist) {
-		t.Error("something was published")
+	if files := w.published(id); files != "master.m3u8 source.m3u8 source_000.ts source_001.ts source_002.ts" {
+		t.Errorf("published %s, and only the source was before", files)
 	}
 	if err := os.Remove(newer); err != nil {
 		t.Errorf("the newer attempt's folder: %v", err)
@@ -107,7 +107,7 @@ func TestSegmentNamesAreNotUsedAgain(t *testing.T) {
 	if err := w.Transcode(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
-	if files := w.published(id); files != "240p.g2.m3u8 240p.g2_000.ts 240p.g2_001.ts master.m3u8" {
+	if files := w.published(id); files != "240p.g2.m3u8 240p.g2_000.ts 240p.g2_001.ts master.m3u8 source.g2.m3u8 source.g2_000.ts" {
 		t.Errorf("published %s", files)
 	}
 	w.wantNothingLeft(id)

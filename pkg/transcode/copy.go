@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -20,10 +21,8 @@ type Copy struct {
 const maxKeyDistance = 10
 
 func copyOf(s Source, renditions []Rendition) Copy {
-	for _, check := range []func(Source) string{pictureForCopy, shapeForCopy, timeForCopy, soundForCopy, keysForCopy} {
-		if reason := check(s); reason != "" {
-			return Copy{Reason: reason}
-		}
+	if reason := cmp.Or(s.unfitForCopy(), keysForCopy(s)); reason != "" {
+		return Copy{Reason: reason}
 	}
 	c := Copy{OK: true, Cuts: keyCuts(s)}
 	for _, r := range renditions {
@@ -32,6 +31,11 @@ func copyOf(s Source, renditions []Rendition) Copy {
 		}
 	}
 	return c
+}
+
+// unfitForCopy says why a source cannot be copied, wherever its key frames may be.
+func (s Source) unfitForCopy() string {
+	return cmp.Or(pictureForCopy(s), shapeForCopy(s), timeForCopy(s), soundForCopy(s))
 }
 
 // pictureForCopy wants an encoding that every player has.

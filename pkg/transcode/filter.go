@@ -34,11 +34,28 @@ func (p Plan) arguments(path string, threads int, segmentName func(rendition str
 		if p.Source.Audio >= 0 {
 			args = append(args, "-map", fmt.Sprintf("[a%d]", i), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(r.AudioBitRate))
 		}
-		args = append(args, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
-			"-hls_list_size", "0", "-hls_playlist_type", "vod", "-hls_segment_type", "mpegts",
-			"-hls_segment_filename", segmentName(r.Name), r.Name+".m3u8")
+		args = append(args, segmented(r.Name, segmentName)...)
 	}
 	return args
+}
+
+// copyArguments is the command line of ffmpeg that cuts picture and sound of the source as they are.
+func (p Plan) copyArguments(path string, segmentName func(rendition string) string) []string {
+	args := append([]string{"-dn", "-sn"}, input(p.Source.Demuxer, path)...)
+	args = append(args, "-map", fmt.Sprintf("0:%d", p.Source.Video))
+	if p.Source.Audio >= 0 {
+		args = append(args, "-map", fmt.Sprintf("0:%d", p.Source.Audio))
+	}
+	return append(append(args, "-c", "copy"), segmented(sourceName, segmentName)...)
+}
+
+// segmented has ffmpeg cut a rendition at key frames, about every segmentSeconds.
+func segmented(rendition string, segmentName func(rendition string) string) []string {
+	return []string{
+		"-map_metadata", "-1", "-map_chapters", "-1", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
+		"-hls_list_size", "0", "-hls_playlist_type", "vod", "-hls_segment_type", "mpegts",
+		"-hls_segment_filename", segmentName(rendition), rendition + ".m3u8",
+	}
 }
 
 // soundFilter makes sound that begins at 0, as the picture does, with silence in its gaps, so that the two stay together.

@@ -1,14 +1,13 @@
 package transcode
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +25,7 @@ type job struct {
 	attempt int
 	began   time.Time
 	folder  string // where renditions are made
-	master  []byte // the master playlist of what was made
+	stands  standing
 	log     *slog.Logger
 }
 
@@ -86,17 +85,20 @@ func (j *job) work(ctx context.Context) error {
 	if err != nil {
 		return explain(err, "the file is damaged, incomplete, or not the kind of video that it begins like")
 	}
-	names, seconds, err := j.published(ctx)
-	if err != nil {
+	if j.stands, err = j.published(ctx); err != nil {
 		return err
 	}
-	source.Duration = cmp.Or(seconds, source.Duration)
-	if names == nil {
-		if names, err = j.encodeAll(ctx, original, &source); err != nil {
+	plan := MakePlan(source, j.Ladder)
+	if len(j.stands.lacks(plan)) > 0 {
+		if err = j.playAtOnce(ctx, original, plan); err != nil {
 			return err
 		}
 	}
-	return j.finish(ctx, source, names)
+	ladder, err := j.encodeAll(ctx, original, plan)
+	if err != nil {
+		return err
+	}
+	return j.finish(ctx, source, ladder)
 }
 
 // prepareFolder makes the work folder, and removes those of attempts before.
@@ -127,43 +129,61 @@ func (t *Transcoder) removeWork(home string, upTo int) {
 	}
 }
 
-// encodeAll makes every rendition in the work folder and returns their names, highest first.
-func (j *job) encodeAll(ctx context.Context, original string, source *Source) (names []string, err error) {
-	plan := MakePlan(*source, j.Ladder)
+// encodeAll makes those renditions of the plan that are not there yet in the work folder. Nothing is to be published if all
+// of them are.
+func (j *job) encodeAll(ctx context.Context, original string, plan Plan) (*publication, error) {
+	plan.Renditions = j.stands.lacks(plan)
+	if len(plan.Renditions) == 0 {
+		return nil, nil
+	}
 	j.log.InfoContext(ctx, "transcoding", "renditions", len(plan.Renditions), "seconds", plan.seconds())
-	args := plan.arguments(original, j.FFmpegThreads, segmentPattern(j.attempt))
-	err = j.runner().encode(ctx, j.folder, args, j.limits(plan), func(seconds float64) {
+	made, err := j.encode(ctx, original, plan, j.folder, func(seconds float64) {
 		if whole := plan.seconds(); whole > 0 {
 			j.Progress.SetProgress(ctx, j.video.VideoID, min(0.99, seconds/whole))
 		}
 	})
 	if err != nil {
-		return nil, explain(err, "the picture or sound of the file cannot be decoded")
+		return nil, err
 	}
-	made, err := j.measureAll(plan)
+	kept := j.stands.rungs()
+	if had := int(math.Round(j.stands.seconds * plan.Source.FrameRate.Float())); len(kept) > 0 && had != made[0].frames {
+		return nil, fmt.Errorf("%s has %d frames, %s has %d", made[0].plan.Name, made[0].frames, media.RenditionName(kept[0].URI), had)
+	}
+	p, err := prepare(j.folder, made, kept, j.attempt)
 	if err != nil {
 		return nil, err
 	}
-	seconds := float64(made[0].frames) / source.FrameRate.Float()
-	// Half a video must not pass for a whole one. A tenth, or a second, is what careless containers are wrong by.
-	if short := plan.seconds() - seconds; announcesDuration(source.Demuxer) && short > 1 && short > plan.seconds()/10 {
-		return nil, permanent("the file ends before the video does; it may have been cut off")
+	failpoint.Hit("transcode/encoded")
+	return p, nil
+}
+
+// encode makes the renditions of a plan in a folder, and tells report how many seconds of them there are.
+func (j *job) encode(ctx context.Context, original string, plan Plan, folder string, report func(seconds float64)) ([]encoded, error) {
+	args := plan.arguments(original, j.FFmpegThreads, segmentPattern(j.attempt))
+	if err := j.runner().encode(ctx, folder, args, j.limits(plan), report); err != nil {
+		return nil, explain(err, "the picture or sound of the file cannot be decoded")
 	}
-	source.Duration = seconds
-	for _, e := range slices.Backward(made) {
-		names = append(names, e.plan.Name)
-	}
-	if j.master, err = prepare(j.folder, made, j.attempt); err != nil {
+	made, err := measureAll(folder, plan)
+	if err != nil {
 		return nil, err
 	}
-	failpoint.Hit("transcode/encoded")
-	return names, nil
+	if plan.cutOff(made[0].seconds()) {
+		return nil, permanent("the file ends before the video does; it may have been cut off")
+	}
+	return made, nil
+}
+
+// cutOff reports whether there is much less of a video than its container announces: half a video must not pass for a whole
+// one. A tenth, or a second, is what careless containers are wrong by.
+func (p Plan) cutOff(seconds float64) bool {
+	short := p.seconds() - seconds
+	return announcesDuration(p.Source.Demuxer) && short > 1 && short > p.seconds()/10
 }
 
 // measureAll measures every rendition. All have the same frames, or something is missing from one.
-func (j *job) measureAll(plan Plan) (made []encoded, err error) {
+func measureAll(folder string, plan Plan) (made []encoded, err error) {
 	for _, r := range plan.Renditions {
-		e, err := measure(j.folder, plan.Source.FrameRate, r)
+		e, err := measure(folder, plan.Source.FrameRate, r)
 		if errors.Is(err, os.ErrNotExist) { // ffmpeg was content, but had nothing to write
 			return nil, permanent("the file has no picture that can be decoded").Because(err)
 		}

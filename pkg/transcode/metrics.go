@@ -8,8 +8,9 @@ import (
 
 // Metrics counts the transcodes of this process.
 type Metrics struct {
-	results  *prometheus.CounterVec
-	duration prometheus.Histogram
+	results        *prometheus.CounterVec
+	duration       prometheus.Histogram
+	timeToPlayable prometheus.Histogram
 }
 
 // The results of an attempt.
@@ -31,14 +32,20 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800},
 		}),
 	}
+	m.timeToPlayable = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "pulsevault_time_to_playable_seconds", Help: "From finalize to the first master playlist, of the videos that this process made playable.",
+		Buckets: []float64{0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300, 1800, 7200},
+	})
 	for _, r := range []string{resultSuccess, resultFailed, resultRetried, resultGivenBack} {
 		m.results.WithLabelValues(r)
 	}
-	reg.MustRegister(m.results, m.duration)
+	reg.MustRegister(m.results, m.duration, m.timeToPlayable)
 	return m
 }
 
 func (m *Metrics) count(result string) { m.results.WithLabelValues(result).Inc() }
+
+func (m *Metrics) playable(after time.Duration) { m.timeToPlayable.Observe(after.Seconds()) }
 
 func (m *Metrics) succeeded(took time.Duration) {
 	m.count(resultSuccess)

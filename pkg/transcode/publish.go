@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path"
@@ -28,10 +27,11 @@ const hlsVersion = 6
 
 // encoded is a rendition in the work folder, with its playlist as it will be published.
 type encoded struct {
-	plan     Rendition
-	frames   int
-	playlist playlist.Media
-	variant  playlist.MultivariantVariant
+	plan      Rendition
+	frames    int
+	dependent int // the most frames from one IDR picture to the next
+	playlist  playlist.Media
+	variant   playlist.MultivariantVariant
 }
 
 // segmentPattern names the segments of a rendition. A name is never used again for other bytes, so every attempt but the
@@ -43,6 +43,14 @@ func segmentPattern(attempt int) func(rendition string) string {
 		}
 		return rendition + "_%03d.ts"
 	}
+}
+
+// seconds is how long the rendition is shown.
+func (e encoded) seconds() (sum float64) {
+	for _, s := range e.playlist.Segments {
+		sum += s.Duration.Seconds()
+	}
+	return sum
 }
 
 // measure reads the segments that ffmpeg made of a rendition and writes its playlist from what is in them. ffmpeg's own
@@ -73,6 +81,7 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 		}
 		d := float64(s.frames) / rate.Float()
 		e.frames += s.frames
+		e.dependent = max(e.dependent, s.dependent)
 		sizes, durations = append(sizes, s.size), append(durations, d)
 		e.playlist.TargetDuration = max(e.playlist.TargetDuration, int(math.Round(d)))
 		e.playlist.Segments = append(e.playlist.Segments, &playlist.MediaSegment{URI: name, Duration: time.Duration(d * float64(time.Second))})
@@ -125,11 +134,19 @@ func bandwidth(sizes []int64, durations []float64, target int) (average, peak in
 	return average, max(int(math.Ceil(highest)), average)
 }
 
-// prepare writes the playlists of renditions into the work folder, brings everything in it to disk, and returns the master
-// playlist.
-func prepare(work string, renditions []encoded, attempt int) (master []byte, err error) {
-	list := playlist.Multivariant{Version: hlsVersion, IndependentSegments: true}
-	for _, e := range renditions {
+// publication is what is to be published next: the files of a folder, and the master playlist that leads to them.
+type publication struct {
+	folder   string
+	variants []*playlist.MultivariantVariant
+	master   []byte
+	seconds  float64
+}
+
+// prepare writes the playlists of renditions into their folder and brings everything in it to disk. The master playlist has
+// the variants that are kept in front.
+func prepare(work string, made []encoded, kept []*playlist.MultivariantVariant, attempt int) (*publication, error) {
+	p := publication{folder: work, variants: slices.Clone(kept), seconds: made[0].seconds()}
+	for _, e := range made {
 		data, err := e.playlist.Marshal()
 		if err != nil {
 			return nil, fmt.Errorf("write playlist of %s: %w", e.plan.Name, err)
@@ -141,13 +158,14 @@ func prepare(work string, renditions []encoded, attempt int) (master []byte, err
 		if err := os.WriteFile(filepath.Join(work, e.variant.URI), data, durable.FileMode); err != nil {
 			return nil, err
 		}
-		list.Variants = append(list.Variants, &e.variant)
+		p.variants = append(p.variants, &e.variant)
 	}
-	master, err = list.Marshal()
-	if err != nil {
+	var err error
+	list := playlist.Multivariant{Version: hlsVersion, IndependentSegments: true, Variants: p.variants}
+	if p.master, err = list.Marshal(); err != nil {
 		return nil, fmt.Errorf("write master playlist: %w", err)
 	}
-	return master, eachFile(work, func(name string) error {
+	return &p, eachFile(work, func(name string) error {
 		path := filepath.Join(work, name)
 		if err := os.Chmod(path, durable.FileMode); err != nil { // ffmpeg lets everybody read
 			return err
@@ -156,12 +174,15 @@ func prepare(work string, renditions []encoded, attempt int) (master []byte, err
 	})
 }
 
-// publish moves the work folder's files into hls/, and then writes the master playlist: once that can be opened,
-// everything that it leads to is there and durable. What other attempts have left is then nobody's any more.
-func (j *job) publish(ctx context.Context) error {
+// errPublished says that another attempt has written a master playlist since we have read it.
+var errPublished = errors.New("another attempt has written the master playlist")
+
+// publish moves a publication's files into hls/, and then writes the master playlist over the one that stands: once that
+// can be opened, everything that it leads to is there and durable. marks are hit after the two.
+func (j *job) publish(ctx context.Context, p *publication, marks [2]string) error {
 	files := map[string]string{}
-	err := eachFile(j.folder, func(name string) error {
-		files[media.HLSKey(j.video.VideoID, name)] = filepath.Join(j.folder, name)
+	err := eachFile(p.folder, func(name string) error {
+		files[media.HLSKey(j.video.VideoID, name)] = filepath.Join(p.folder, name)
 		return nil
 	})
 	if err != nil {
@@ -170,21 +191,46 @@ func (j *job) publish(ctx context.Context) error {
 	if err := j.Store.Import(ctx, files); err != nil {
 		return err
 	}
-	failpoint.Hit("transcode/segments")
+	failpoint.Hit(marks[0])
 	master := media.HLSKey(j.video.VideoID, media.MasterPlaylist)
-	_, err = j.Store.Write(ctx, master, j.master, media.None)
+	version, err := j.Store.Write(ctx, master, p.master, j.stands.version)
 	if vault.KindOf(err) == vault.Conflict { // which is none of the record
-		err = errors.New("another attempt has written one; the next one will find it")
+		err = errPublished
 	}
 	if err != nil {
 		return fmt.Errorf("write master playlist: %w", err)
 	}
-	failpoint.Hit("transcode/master")
-	err = j.unpublish(ctx, func(key string) bool { return files[key] == "" && key != master })
+	failpoint.Hit(marks[1])
+	before := j.stands
+	j.stands = standing{version: version, variants: p.variants, seconds: p.seconds}
+	if before.version == media.None {
+		j.Metrics.playable(time.Since(j.video.UploadedAt))
+	}
+	led, err := j.ledTo(ctx, before)
+	if err == nil {
+		err = j.unpublish(ctx, func(key string) bool { return files[key] == "" && key != master && !led[key] })
+	}
 	if err != nil {
 		j.log.WarnContext(ctx, "left-over of earlier attempts not removed", "error", err)
 	}
 	return nil
+}
+
+// ledTo are the keys that a master playlist has led to. Players have links to them, so they stay; all else that other
+// attempts have left is nobody's any more.
+func (j *job) ledTo(ctx context.Context, s standing) (map[string]bool, error) {
+	led := map[string]bool{}
+	for _, v := range s.variants {
+		var list playlist.Media
+		if err := j.readPlaylist(ctx, v.URI, &list); err != nil {
+			return nil, err
+		}
+		led[media.HLSKey(j.video.VideoID, v.URI)] = true
+		for _, seg := range list.Segments {
+			led[media.HLSKey(j.video.VideoID, seg.URI)] = true
+		}
+	}
+	return led, nil
 }
 
 // unpublish removes those files from hls/ that are unwanted.
@@ -218,48 +264,4 @@ func eachFile(dir string, do func(name string) error) error {
 		}
 	}
 	return nil
-}
-
-// published returns the renditions, highest first, that the master playlist leads to, and their duration in seconds; none
-// if there is no master.
-func (j *job) published(ctx context.Context) (names []string, seconds float64, err error) {
-	var master playlist.Multivariant
-	err = j.readPlaylist(ctx, media.MasterPlaylist, &master)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, v := range slices.Backward(master.Variants) {
-		names = append(names, media.RenditionName(v.URI))
-	}
-	var first playlist.Media
-	if err := j.readPlaylist(ctx, master.Variants[0].URI, &first); err != nil {
-		return nil, 0, err
-	}
-	for _, s := range first.Segments {
-		seconds += s.Duration.Seconds()
-	}
-	return names, seconds, nil
-}
-
-func (j *job) readPlaylist(ctx context.Context, name string, into playlist.Playlist) error {
-	data, _, err := j.Store.Read(ctx, media.HLSKey(j.video.VideoID, name))
-	if err == nil {
-		err = into.Unmarshal(data)
-	}
-	if err != nil {
-		return fmt.Errorf("read playlist %s: %w", name, err)
-	}
-	return nil
-}
-
-// playable reports whether there is a master playlist.
-func (j *job) playable(ctx context.Context) (bool, error) {
-	_, err := j.Store.Stamp(ctx, media.HLSKey(j.video.VideoID, media.MasterPlaylist))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -16,22 +16,21 @@ import (
 	"pulsevault/pkg/vault"
 )
 
-// finish publishes what the work folder holds, if anything, and records it.
-func (j *job) finish(ctx context.Context, s Source, names []string) error {
+// finish publishes the ladder, if there is anything left of it to publish, and records that the video is transcoded.
+func (j *job) finish(ctx context.Context, s Source, ladder *publication) error {
 	v, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
 		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
 			return errOvertaken
 		}
-		playable, err := j.playable(ctx)
-		if err == nil && !playable {
-			err = j.publish(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("publish: %w", err)
+		if ladder != nil {
+			if err := j.publish(ctx, ladder, [2]string{"transcode/segments", "transcode/master"}); err != nil {
+				return fmt.Errorf("publish: %w", err)
+			}
+			ladder = nil // change may be called again
 		}
 		now := time.Now().UTC().Truncate(time.Microsecond)
 		v.Status, v.TranscodedAt, v.TranscodeDuration = vault.Transcoded, &now, time.Since(j.began).Round(time.Millisecond).Seconds()
-		v.Duration, v.Width, v.Height, v.Renditions = s.Duration, s.Width, s.Height, names
+		v.Duration, v.Width, v.Height, v.Renditions = j.stands.seconds, s.Width, s.Height, j.stands.names()
 		return nil
 	})
 	if err != nil {
@@ -41,7 +40,7 @@ func (j *job) finish(ctx context.Context, s Source, names []string) error {
 	j.Progress.SetProgress(ctx, j.video.VideoID, 1)
 	j.Metrics.succeeded(time.Since(j.began))
 	j.Counter.CountTranscode(ctx, true)
-	j.log.InfoContext(ctx, "transcoded", "renditions", strings.Join(names, ","), "took", time.Since(j.began).Round(time.Millisecond))
+	j.log.InfoContext(ctx, "transcoded", "renditions", strings.Join(v.Renditions, ","), "took", time.Since(j.began).Round(time.Millisecond))
 	if err := j.conclude(context.WithoutCancel(ctx), v); err != nil {
 		return fmt.Errorf("%w: %w", errUnrecorded, err)
 	}
@@ -101,14 +100,11 @@ func (j *job) leave(ctx context.Context, change func(*vault.Video)) (vault.Video
 			return errOvertaken
 		}
 		change(v)
-		if v.Status == vault.TranscodeFailed {
-			return j.unpublish(ctx, func(string) bool { return true })
-		}
 		playable, err := j.playable(ctx)
-		if err != nil || playable {
+		if err != nil || playable { // what players may have links to stays
 			return err
 		}
-		return j.unpublish(ctx, j.ours)
+		return j.unpublish(ctx, func(key string) bool { return v.Status == vault.TranscodeFailed || j.ours(key) })
 	})
 	return v, errors.Join(err, os.RemoveAll(j.folder))
 }

@@ -11,11 +11,12 @@ import (
 
 // segment is what the bytes of an MPEG-TS segment say, whatever any playlist says.
 type segment struct {
-	size    int64
-	frames  int     // pictures
-	sound   bool    // there is sound in it
-	idr     bool    // it opens on an IDR picture, after its parameter sets
-	profile [3]byte // profile, constraints and level of its first sequence parameter set
+	size      int64
+	frames    int     // pictures
+	dependent int     // the most pictures from one IDR picture to the next, or to the end
+	sound     bool    // there is sound in it
+	idr       bool    // it opens on an IDR picture, after its parameter sets
+	profile   [3]byte // profile, constraints and level of its first sequence parameter set
 }
 
 // readSegment reads a segment to its end. One that was cut off by a full disk is an error or has too few frames.
@@ -33,6 +34,13 @@ func readSegment(path string) (segment, error) {
 		return segment{}, fmt.Errorf("read segment: %w", err)
 	}
 	s := segment{size: read.Size, frames: len(read.Pictures), sound: len(read.Sound) > 0, idr: read.OpensIDR}
+	run := 0
+	for _, p := range read.Pictures {
+		if run++; p.IDR {
+			run = 1
+		}
+		s.dependent = max(s.dependent, run)
+	}
 	if len(read.Sequences) > 0 {
 		s.profile = read.Sequences[0].Profile
 	}

@@ -3,18 +3,22 @@
 // It writes in this order:
 //
 //	the attempt raised in meta.json        from here on the video is this worker's
-//	the renditions, in a work folder       .work-{attempt}
-//	segments and playlists, moved to hls/  each whole before it is moved
+//	the source, cut but not encoded        or else the lowest rung: in a work folder, .work-{attempt}
+//	its files, moved to hls/               each whole before it is moved
 //	master.m3u8                            from here on the video plays
+//	meta.json                              how long it is; still transcoding
+//	the ladder, in the work folder
+//	its files, moved to hls/
+//	master.m3u8, replaced                  the source is no longer in it, but its files stay
 //	meta.json                              transcoded
 //	the audit entry
 //	the marker removed
 //
-// From the first move to meta.json the worker holds the lock on the video's folder and has seen that the attempt in
+// From each first move to meta.json the worker holds the lock on the video's folder and has seen that the attempt in
 // meta.json is still its own: one that was paused and overtaken publishes nothing. In a bucket, which has no locks, every
-// attempt has names of its own for segments and playlists, the master playlist is written only if there is none, and
-// meta.json only over the one that was read: one of two attempts can come through, whole. A crash at any point is repaired
-// by transcoding again; when the master playlist is there already, only the rest is done.
+// attempt has names of its own for segments and playlists, and the master playlist and meta.json are written only over
+// those that were read: of two attempts at the same step one can come through, whole. A crash at any point is repaired by
+// transcoding again; what the master playlist leads to is not made again.
 package transcode
 
 import (
@@ -130,9 +134,12 @@ func (j *job) end(ctx context.Context, err error, final bool) error {
 		}
 		return err
 	}
-	j.Metrics.count(resultRetried)
-	j.log.WarnContext(ctx, "transcode will be tried again", "error", err)
-	return errors.Join(err, j.giveBack(ctx))
+	given := j.giveBack(ctx)
+	if !errors.Is(given, errOvertaken) {
+		j.Metrics.count(resultRetried)
+		j.log.WarnContext(ctx, "transcode will be tried again", "error", err)
+	}
+	return errors.Join(err, given)
 }
 
 // GiveUp records that no further attempt is made, because those before ended without a word.

@@ -1,0 +1,138 @@
+package transcode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pulsevault/pkg/hls"
+	"pulsevault/pkg/internal/durable"
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/vault"
+)
+
+// playAtOnce publishes what can be had before the ladder: the source itself, cut and not encoded, or else the lowest rung.
+// What was published by an attempt before stays.
+func (j *job) playAtOnce(ctx context.Context, original string, plan Plan) error {
+	var first *publication
+	if j.stands.version == media.None {
+		folder := filepath.Join(j.folder, "first")
+		defer func() { _ = os.RemoveAll(folder) }() // the work folder goes too
+		var err error
+		if first, err = j.makeFirst(ctx, original, plan, folder); err != nil || first == nil {
+			return err
+		}
+	}
+	_, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
+		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
+			return errOvertaken
+		}
+		if first != nil {
+			if err := j.publish(ctx, first, [2]string{"transcode/first", "transcode/playable"}); err != nil {
+				return fmt.Errorf("publish: %w", err)
+			}
+			first = nil // change may be called again
+		}
+		// The links in playlists live for as long as the video lasts.
+		v.Duration, v.Width, v.Height = j.stands.seconds, plan.Source.Width, plan.Source.Height
+		return nil
+	})
+	if errors.Is(err, errPublished) { // in a bucket, by one that had been overtaken already: what it has published stands
+		if j.stands, err = j.published(ctx); err == nil {
+			return j.playAtOnce(ctx, original, plan)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	j.log.InfoContext(ctx, "playable", "renditions", strings.Join(j.stands.names(), ","))
+	return nil
+}
+
+// makeFirst makes what is to be published first in a folder; nothing if that would be all that there is to make.
+func (j *job) makeFirst(ctx context.Context, original string, plan Plan, folder string) (*publication, error) {
+	if err := os.Mkdir(folder, durable.DirMode); err != nil {
+		return nil, err
+	}
+	copied, err := j.copySource(ctx, original, plan, folder)
+	if err == nil {
+		return copied, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	j.log.InfoContext(ctx, "the source is not copied", "reason", err)
+	if len(plan.Renditions) == 1 {
+		return nil, nil
+	}
+	if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, durable.DirMode)); err != nil {
+		return nil, err
+	}
+	plan.Renditions = plan.Renditions[:1]
+	made, err := j.encode(ctx, original, plan, folder, func(float64) {})
+	if err != nil {
+		return nil, err
+	}
+	return prepare(folder, made, nil, j.attempt)
+}
+
+// copySource cuts the source into segments as it is. ffmpeg cuts where the container claims key frames, so that nothing has
+// to be read twice; what came of it is then held against the rules of published HLS. An error says why it is no good.
+func (j *job) copySource(ctx context.Context, original string, plan Plan, folder string) (*publication, error) {
+	if reason := plan.Source.unfitForCopy(); reason != "" {
+		return nil, errors.New(reason)
+	}
+	args := plan.copyArguments(original, segmentPattern(j.attempt))
+	if err := j.runner().encode(ctx, folder, args, j.limits(plan), func(float64) {}); err != nil {
+		return nil, err
+	}
+	e, err := measure(folder, plan.Source.FrameRate, Rendition{Name: sourceName, Width: plan.Source.Coded[0], Height: plan.Source.Coded[1]})
+	if err != nil {
+		return nil, err
+	}
+	if apart := float64(e.dependent) / plan.Source.FrameRate.Float(); apart > maxKeyDistance {
+		return nil, fmt.Errorf("its IDR pictures are up to %.1f s apart", apart)
+	}
+	if plan.cutOff(e.seconds()) {
+		return nil, errors.New("it is shorter than its container announces")
+	}
+	p, err := prepare(folder, []encoded{e}, nil, j.attempt)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.lint(ctx)
+}
+
+// lint holds a publication against all rules of published HLS, in the bytes of its segments.
+func (p *publication) lint(ctx context.Context) error {
+	report, err := hls.Lint(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, r := range report.Results {
+		if r.Verdict == hls.Fail {
+			return fmt.Errorf("%s: %s", r.Rule, r.Evidence)
+		}
+	}
+	return nil
+}
+
+// Place, Master and Open are for the linter.
+func (p *publication) Place() string { return "the work folder" }
+
+// Master is the URI of the master playlist.
+func (p *publication) Master() string { return media.MasterPlaylist }
+
+// Open opens the master playlist or what it leads to.
+func (p *publication) Open(_ context.Context, uri string) (io.ReadCloser, http.Header, error) {
+	if uri == media.MasterPlaylist {
+		return io.NopCloser(strings.NewReader(string(p.master))), nil, nil
+	}
+	f, err := os.Open(filepath.Join(p.folder, uri))
+	return f, nil, err
+}
