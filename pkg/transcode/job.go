@@ -150,6 +150,9 @@ func (j *job) encodeAll(ctx context.Context, original string, plan Plan) (*publi
 		return nil, fmt.Errorf("%s has %d frames, %s has %d", made[0].plan.Name, made[0].frames, media.RenditionName(kept[0].URI), had)
 	}
 	p, err := prepare(j.folder, made, kept, j.attempt)
+	if err == nil {
+		err = p.sync()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"pulsevault/pkg/hls"
 	"pulsevault/pkg/internal/durable"
 	"pulsevault/pkg/media"
@@ -78,7 +80,11 @@ func (j *job) makeFirst(ctx context.Context, original string, plan Plan, folder 
 	if err != nil {
 		return nil, err
 	}
-	return prepare(folder, made, nil, j.attempt)
+	p, err := prepare(folder, made, nil, j.attempt)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.sync()
 }
 
 // copySource cuts the source into segments as it is. ffmpeg cuts where the container claims key frames, so that nothing has
@@ -105,7 +111,10 @@ func (j *job) copySource(ctx context.Context, original string, plan Plan, folder
 	if err != nil {
 		return nil, err
 	}
-	return p, p.lint(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(p.sync) // the disk works while we read
+	group.Go(func() error { return p.lint(ctx) })
+	return p, group.Wait()
 }
 
 // lint holds a publication against all rules of published HLS, in the bytes of its segments.

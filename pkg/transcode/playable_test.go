@@ -158,36 +158,46 @@ func TestLowestRungFirst(t *testing.T) {
 	}
 }
 
-// The video plays, but that cannot be recorded: the next attempt makes the ladder, and nothing else again.
+// The video plays, but that cannot be recorded: the next attempt makes what is left of the ladder, and nothing else again.
 func TestTheLadderFollowsLater(t *testing.T) {
-	w := newWorld(t)
-	id := w.add(copyable(t), "video/mp4")
-	w.videos.refuse = func(v vault.Video) error {
-		if v.Status == vault.Transcoding && v.Duration > 0 {
-			return errors.New("the disk is away")
-		}
-		return nil
+	for first, tc := range map[string]struct {
+		path func(*testing.T) string
+		then string
+	}{
+		"source.m3u8": {copyable, "240p.g2.m3u8 360p.g2.m3u8"},
+		"240p.m3u8":   {made("x.mp4", picture("640x360", "25", 13), sound(13), x265("-pix_fmt", "yuv420p"), aac()), "240p.m3u8 360p.g2.m3u8"},
+	} {
+		t.Run(first, func(t *testing.T) {
+			w := newWorld(t)
+			id := w.add(tc.path(t), "video/mp4")
+			w.videos.refuse = func(v vault.Video) error {
+				if v.Status == vault.Transcoding && v.Duration > 0 {
+					return errors.New("the disk is away")
+				}
+				return nil
+			}
+			if err := w.Transcode(t.Context(), id, false); err == nil || vault.KindOf(err) == vault.Unprocessable {
+				t.Fatalf("error %v", err)
+			}
+			before := contents(t, w.hls(id))
+			if v := w.get(id); v.Status != vault.Uploaded || variants(t, w.hls(id)) != first || !w.marked(id) {
+				t.Errorf("recorded %+v, published %s", v, w.published(id))
+			}
+			w.videos.refuse = nil
+			if err := w.Transcode(t.Context(), id, false); err != nil {
+				t.Fatal(err)
+			}
+			if got := variants(t, w.hls(id)); got != tc.then || strings.Contains(w.published(id), "source.g2") {
+				t.Errorf("published %s", w.published(id))
+			}
+			wantKept(t, before, contents(t, w.hls(id)))
+			wantLint(t, w.hls(id))
+			if v := w.get(id); v.Status != vault.Transcoded || v.Duration != 13 || w.timesPlayable() != 1 {
+				t.Errorf("recorded %+v", v)
+			}
+			w.wantNothingLeft(id)
+		})
 	}
-	if err := w.Transcode(t.Context(), id, false); err == nil || vault.KindOf(err) == vault.Unprocessable {
-		t.Fatalf("error %v", err)
-	}
-	before := contents(t, w.hls(id))
-	if v := w.get(id); v.Status != vault.Uploaded || variants(t, w.hls(id)) != "source.m3u8" || !w.marked(id) {
-		t.Errorf("recorded %+v, published %s", v, w.published(id))
-	}
-	w.videos.refuse = nil
-	if err := w.Transcode(t.Context(), id, false); err != nil {
-		t.Fatal(err)
-	}
-	if got := variants(t, w.hls(id)); got != "240p.g2.m3u8 360p.g2.m3u8" || strings.Contains(w.published(id), "source.g2") {
-		t.Errorf("published %s", w.published(id))
-	}
-	wantKept(t, before, contents(t, w.hls(id)))
-	wantLint(t, w.hls(id))
-	if v := w.get(id); v.Status != vault.Transcoded || v.Duration != 13 || w.timesPlayable() != 1 {
-		t.Errorf("recorded %+v", v)
-	}
-	w.wantNothingLeft(id)
 }
 
 // A ladder that cannot be made leaves what plays already.

@@ -71,11 +71,12 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 	var sizes []int64
 	var durations []float64
 	var codecs []string
-	for _, name := range made {
-		s, err := readSegment(filepath.Join(work, name))
-		if err != nil {
-			return encoded{}, fmt.Errorf("measure %s: %w", r.Name, err)
-		}
+	segments, err := readSegments(work, made)
+	if err != nil {
+		return encoded{}, fmt.Errorf("measure %s: %w", r.Name, err)
+	}
+	for i, name := range made {
+		s := segments[i]
 		if !s.idr {
 			return encoded{}, fmt.Errorf("segment %s does not open on an IDR picture", name)
 		}
@@ -142,8 +143,7 @@ type publication struct {
 	seconds  float64
 }
 
-// prepare writes the playlists of renditions into their folder and brings everything in it to disk. The master playlist has
-// the variants that are kept in front.
+// prepare writes the playlists of renditions into their folder. The master playlist has the variants that are kept in front.
 func prepare(work string, made []encoded, kept []*playlist.MultivariantVariant, attempt int) (*publication, error) {
 	p := publication{folder: work, variants: slices.Clone(kept), seconds: made[0].seconds()}
 	for _, e := range made {
@@ -165,8 +165,13 @@ func prepare(work string, made []encoded, kept []*playlist.MultivariantVariant, 
 	if p.master, err = list.Marshal(); err != nil {
 		return nil, fmt.Errorf("write master playlist: %w", err)
 	}
-	return &p, eachFile(work, func(name string) error {
-		path := filepath.Join(work, name)
+	return &p, nil
+}
+
+// sync brings everything in the folder to disk.
+func (p *publication) sync() error {
+	return eachFile(p.folder, func(name string) error {
+		path := filepath.Join(p.folder, name)
 		if err := os.Chmod(path, durable.FileMode); err != nil { // ffmpeg lets everybody read
 			return err
 		}

@@ -4,7 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"pulsevault/pkg/mpegts"
 )
@@ -17,6 +21,20 @@ type segment struct {
 	sound     bool    // there is sound in it
 	idr       bool    // it opens on an IDR picture, after its parameter sets
 	profile   [3]byte // profile, constraints and level of its first sequence parameter set
+}
+
+// readSegments reads segments of a folder, as many at once as there are processors.
+func readSegments(folder string, names []string) ([]segment, error) {
+	list := make([]segment, len(names))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		group.Go(func() (err error) {
+			list[i], err = readSegment(filepath.Join(folder, name))
+			return err
+		})
+	}
+	return list, group.Wait()
 }
 
 // readSegment reads a segment to its end. One that was cut off by a full disk is an error or has too few frames.
