@@ -102,7 +102,8 @@ func TestAFIFOsDeadLetters(t *testing.T) {
 	}}
 	d.run(t, f)
 	for n := range 3 {
-		waitFor(t, "received", func() bool { return len(d.bodies()) == n+2 })
+		// The good one must be gone: its receipt is good for 30 s.
+		waitFor(t, "received", func() bool { return len(d.bodies()) == n+2 && len(q.Bodies()) == 1 })
 		s.Advance(31 * time.Second)
 	}
 	waitFor(t, "dead", func() bool { return len(q.DeadLetters()) == 1 && len(q.Bodies()) == 0 })
