@@ -89,7 +89,8 @@ func wantTurns(p place) {
 		var calls sync.WaitGroup
 		for i := range statuses {
 			calls.Go(func() {
-				piece := bytes.NewReader(content[offset : offset+2<<20])
+				// Not all pieces are whole: of one that is asked to let go in its middle, what has come counts.
+				piece := bytes.NewReader(content[offset:min(offset+2<<20, len(content))])
 				a, err := c.try("PATCH", location, piece, "Tus-Resumable", "1.0.0", "Content-Type", "application/offset+octet-stream", "Upload-Offset", strconv.Itoa(offset))
 				if err != nil {
 					t.Error(err)
