@@ -225,15 +225,19 @@ func TestSweepTidiesUp(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	year := time.Now().UTC().Format("2006")
 	aged := strings.ReplaceAll(string(data), `"expiresAt":"`+year, `"expiresAt":"2001`)
-	orphan := filepath.Join(c.UploadDir, string(vault.NewUploadID()))
+	orphan := filepath.Join(c.UploadDir, "018cc251-f400-7000-8000-000000000001") // of the first of January 2024
+	unborn := filepath.Join(c.UploadDir, string(vault.NewUploadID()))            // which is just being created
 	temp := filepath.Join(c.UploadDir, ".tmp-x")
 	marker := filepath.Join(c.MediaRoot, "pending", string(vault.NewVideoID()))
-	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(temp, nil, 0o640),
+	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(unborn, nil, 0o640), os.WriteFile(temp, nil, 0o640),
 		os.WriteFile(marker, nil, 0o640), os.Chtimes(orphan, old, old), os.Chtimes(temp, old.Add(-time.Hour), old.Add(-time.Hour)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.Sweep(context.WithoutCancel(t.Context()))
+	if _, err := os.Stat(unborn); err != nil {
+		t.Errorf("an upload that is being created was swept away: %v", err)
+	}
 	for _, path := range []string{record, strings.TrimSuffix(record, ".json"), orphan, temp, marker} {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is still there", filepath.Base(path))

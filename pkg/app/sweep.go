@@ -78,6 +78,8 @@ func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) erro
 		return nil
 	case err != nil && vault.KindOf(err) != vault.NotFound:
 		return err
+	case err != nil && time.Since(id.Time()) < a.config.UploadExpiry:
+		return nil // it may be just being created: who asks for its lock makes its first piece let go
 	}
 	release, err := a.locks.Hold(ctx, id)
 	if err != nil {
