@@ -230,15 +230,14 @@ func BucketError(doing string, err error) error {
 	return fmt.Errorf("media: %s: %w", doing, err)
 }
 
-// contentTypes are what whoever follows a Link is told.
-var contentTypes = map[string]string{
-	".ts": "video/mp2t", ".m3u8": "application/vnd.apple.mpegurl", ".mp4": "video/mp4", ".jpg": "image/jpeg",
-	".vtt": "text/vtt; charset=utf-8", ".json": "application/json",
-}
-
+// contentType is what whoever follows a Link is told, and, of a record, whoever looks into the bucket.
 func contentType(key string) *string {
-	if t, ok := contentTypes[path.Ext(key)]; ok {
-		return &t
+	t := ContentType(key)
+	if path.Ext(key) == ".json" {
+		t = "application/json"
 	}
-	return nil
+	if t == "" {
+		return nil
+	}
+	return &t
 }

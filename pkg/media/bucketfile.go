@@ -21,8 +21,6 @@ import (
 const (
 	importsAtOnce = 8
 	longestLink   = 7 * 24 * time.Hour // that S3 takes
-	// cacheMedia goes with what a Link leads to: published names keep their bytes.
-	cacheMedia = "private, max-age=86400, immutable"
 )
 
 // Open asks for an object's size and fetches its bytes as they are read.
@@ -125,7 +123,7 @@ func (b *Bucket) upload(ctx context.Context, key, from string) error {
 	}
 	defer func() { _ = f.Close() }() // only read
 	_, err = b.Client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &b.Name, Key: &key, Body: f, ContentType: contentType(key), CacheControl: aws.String(cacheMedia),
+		Bucket: &b.Name, Key: &key, Body: f, ContentType: contentType(key), CacheControl: aws.String(CacheControl),
 	})
 	return BucketError("import "+key, err)
 }

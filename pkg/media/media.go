@@ -12,6 +12,7 @@ package media
 
 import (
 	"fmt"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -50,6 +51,22 @@ var generationForm = regexp.MustCompile(`(\.g[0-9]+)?\.m3u8$`)
 
 // PendingKey is the marker of a video that still wants work.
 func PendingKey(id vault.VideoID) string { return "pending/" + string(id) }
+
+// CacheControl is what whoever fetches a published file is told. A published name is never used again for other bytes, so a
+// player may keep them for as long as it likes; nobody else may keep them at all.
+const CacheControl = "private, max-age=86400, immutable"
+
+// contentTypes of what is published, by ending. The original's is in its record.
+var contentTypes = map[string]string{
+	".m3u8": "application/vnd.apple.mpegurl",
+	".ts":   "video/mp2t",
+	".mp4":  "video/mp4",
+	".jpg":  "image/jpeg",
+	".vtt":  "text/vtt; charset=utf-8",
+}
+
+// ContentType returns the media type of what is published under a name; "" for any other.
+func ContentType(name string) string { return contentTypes[path.Ext(name)] }
 
 // ValidPath reports whether path may name media of a video: it stays inside the video's folder, is written in the
 // characters that every host and client passes on unchanged, and is neither a record nor work in progress.

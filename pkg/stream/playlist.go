@@ -42,7 +42,7 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 		return err
 	}
 	h := w.Header()
-	h.Set("Content-Type", contentTypes[".m3u8"])
+	h.Set("Content-Type", media.ContentType(name))
 	h.Set("Cache-Control", cachePlaylist)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(signed)))

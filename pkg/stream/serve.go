@@ -18,19 +18,6 @@ import (
 	"pulsevault/pkg/web"
 )
 
-// A published name is never used again for other bytes, so a player may keep them for as long as it likes; nobody else may
-// keep them at all.
-const cacheMedia = "private, max-age=86400, immutable"
-
-// contentTypes of what is published, by ending. The original's is in its record.
-var contentTypes = map[string]string{
-	".m3u8": "application/vnd.apple.mpegurl",
-	".ts":   "video/mp2t",
-	".mp4":  "video/mp4",
-	".jpg":  "image/jpeg",
-	".vtt":  "text/vtt; charset=utf-8",
-}
-
 // ServeMedia answers GET and HEAD /media/videos/{id}/{path...}.
 func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 	videoID, name := r.PathValue("id"), r.PathValue("path")
@@ -82,7 +69,7 @@ func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.Vi
 	}
 	h := w.Header()
 	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", cacheMedia)
+	h.Set("Cache-Control", media.CacheControl)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	serveContent(w, r, info.ModTime(), f, info.Size())
@@ -131,7 +118,7 @@ func (s *Streamer) note(r *http.Request, id vault.VideoID, name string) error {
 
 func (s *Streamer) contentType(ctx context.Context, id vault.VideoID, name string) (string, error) {
 	if name != "original.mp4" {
-		if t, ok := contentTypes[path.Ext(name)]; ok {
+		if t := media.ContentType(name); t != "" {
 			return t, nil
 		}
 		return "application/octet-stream", nil
