@@ -10,6 +10,10 @@
 // The payload of a task is its JSON:
 //
 //	{"type":"transcode","videoId":"01890a5d-ac96-774b-bcce-b302099a8057"}
+//	{"type":"piece","videoId":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":1,"piece":7}
+//	{"type":"join","videoId":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":1}
+//
+// A long video is split into pieces, which wait in a queue of their own: a short video goes before them all.
 //
 // No queue is the truth about what wants work: after one was lost, the sweep queues everything again.
 package queue
@@ -45,6 +49,14 @@ const (
 	PiecesQueue    = "pieces"
 )
 
+// Of is the queue that a task waits in.
+func Of(t vault.Task) string {
+	if t.Type == vault.TranscodePiece {
+		return PiecesQueue
+	}
+	return TranscodeQueue
+}
+
 // Outcome says what became of a task that was to be queued.
 type Outcome string
 
@@ -69,16 +81,16 @@ const (
 
 const (
 	// MaxTries is how often a task is tried in all.
-	MaxTries   = 6
-	firstRetry = 5 * time.Second
+	MaxTries   = 4
+	firstRetry = 10 * time.Second
 )
 
-// RetryDelay is how long a task waits that has failed and had been tried so often before: 5 s, 15 s, 45 s and so on, and a
-// little at random.
+// RetryDelay is how long a task waits that has failed and had been tried again so often before: 10 s, a minute, six minutes,
+// and a little at random.
 func RetryDelay(tried int) time.Duration {
 	d := firstRetry
 	for range min(tried, MaxTries-1) {
-		d *= 3
+		d *= 6
 	}
 	return d + rand.N(d/5)
 }

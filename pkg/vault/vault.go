@@ -102,22 +102,46 @@ type Video struct {
 // TaskType says what a task asks of a worker.
 type TaskType string
 
-// TranscodeVideo asks for the HLS of one stored original.
-const TranscodeVideo TaskType = "transcode"
+// The kinds of task.
+const (
+	TranscodeVideo TaskType = "transcode" // the HLS of one stored original
+	TranscodePiece TaskType = "piece"     // one piece of a video that an attempt has split
+	JoinPieces     TaskType = "join"      // the pieces of such a video, once all of them are there
+)
 
 // Task is one unit of queued work. Its JSON is the payload in every queue.
 type Task struct {
 	Type    TaskType `json:"type"`
 	VideoID VideoID  `json:"videoId"`
+	Attempt int      `json:"attempt,omitempty"` // that has split the video; of pieces and joins only
+	Piece   int      `json:"piece,omitempty"`   // counted from 1; of pieces only
 }
 
 // ID names the task so that enqueueing it twice is harmless.
-func (t Task) ID() string { return string(t.Type) + ":" + string(t.VideoID) }
+func (t Task) ID() string {
+	id := string(t.Type) + ":" + string(t.VideoID)
+	if t.Attempt != 0 {
+		id += fmt.Sprintf(":%d", t.Attempt)
+	}
+	if t.Piece != 0 {
+		id += fmt.Sprintf(":%d", t.Piece)
+	}
+	return id
+}
 
 // Validate refuses a task that no worker could know what to do with.
 func (t Task) Validate() error {
-	if t.Type != TranscodeVideo {
-		return fmt.Errorf("vault: unknown task type %q", t.Type)
+	var known bool
+	switch t.Type {
+	case TranscodeVideo:
+		known = t.Attempt == 0 && t.Piece == 0
+	case TranscodePiece:
+		known = t.Attempt > 0 && t.Piece > 0
+	case JoinPieces:
+		known = t.Attempt > 0 && t.Piece == 0
+	}
+	if !known {
+		return fmt.Errorf("vault: there is no task %q with attempt %d and piece %d", t.Type, t.Attempt, t.Piece)
 	}
 	if _, err := ParseVideoID(string(t.VideoID)); err != nil {
 		return fmt.Errorf("vault: task names no video: %w", err)

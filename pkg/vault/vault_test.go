@@ -44,11 +44,22 @@ func TestKindOf(t *testing.T) {
 }
 
 func TestTask(t *testing.T) {
-	good := vault.Task{Type: vault.TranscodeVideo, VideoID: vault.NewVideoID()}
-	if err := good.Validate(); err != nil || good.ID() != "transcode:"+string(good.VideoID) {
-		t.Errorf("%s, %v", good.ID(), err)
+	video := vault.NewVideoID()
+	for id, good := range map[string]vault.Task{
+		"transcode:" + string(video):       {Type: vault.TranscodeVideo, VideoID: video},
+		"piece:" + string(video) + ":2:17": {Type: vault.TranscodePiece, VideoID: video, Attempt: 2, Piece: 17},
+		"join:" + string(video) + ":2":     {Type: vault.JoinPieces, VideoID: video, Attempt: 2},
+	} {
+		if err := good.Validate(); err != nil || good.ID() != id {
+			t.Errorf("%s, %v; want %s", good.ID(), err, id)
+		}
 	}
-	for _, bad := range []vault.Task{{}, {Type: "x", VideoID: good.VideoID}, {Type: vault.TranscodeVideo, VideoID: "../x"}} {
+	for _, bad := range []vault.Task{
+		{}, {Type: "x", VideoID: video}, {Type: vault.TranscodeVideo, VideoID: "../x"},
+		{Type: vault.TranscodeVideo, VideoID: video, Piece: 1}, {Type: vault.TranscodePiece, VideoID: video, Attempt: 1},
+		{Type: vault.TranscodePiece, VideoID: video, Piece: 1}, {Type: vault.TranscodePiece, VideoID: video, Attempt: 1, Piece: -1},
+		{Type: vault.JoinPieces, VideoID: video}, {Type: vault.JoinPieces, VideoID: video, Attempt: 1, Piece: 1},
+	} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is accepted", bad)
 		}

@@ -56,7 +56,7 @@ func (q *Queue) Enqueue(ctx context.Context, t vault.Task) (queue.Outcome, error
 		// A client remembers which queues it has made known to Redis, and would not do it again after Redis was wiped:
 		// so a fresh one each time.
 		_, err := asynq.NewClientFromRedisClient(q.client).EnqueueContext(ctx, asynq.NewTask(string(t.Type), payload),
-			asynq.TaskID(t.ID()), asynq.Queue(queueOf(t)), asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout))
+			asynq.TaskID(t.ID()), asynq.Queue(queue.Of(t)), asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout))
 		if err == nil {
 			return queue.Queued, nil
 		}
@@ -78,8 +78,6 @@ func (q *Queue) Enqueue(ctx context.Context, t vault.Task) (queue.Outcome, error
 	return "", queue.Unavailable(fmt.Errorf("enqueue %s: it comes and goes", t.ID()))
 }
 
-func queueOf(vault.Task) string { return queue.TranscodeQueue }
-
 // Info is what the queue knows about a task.
 type Info struct {
 	State     queue.State
@@ -92,7 +90,7 @@ type Info struct {
 
 // State returns where a task stands.
 func (q *Queue) State(ctx context.Context, t vault.Task) (Info, error) {
-	task, err := within(ctx, func() (*asynq.TaskInfo, error) { return q.inspector.GetTaskInfo(queueOf(t), t.ID()) })
+	task, err := within(ctx, func() (*asynq.TaskInfo, error) { return q.inspector.GetTaskInfo(queue.Of(t), t.ID()) })
 	switch {
 	case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
 		return Info{State: queue.None}, nil

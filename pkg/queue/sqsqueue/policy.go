@@ -74,6 +74,6 @@ func (p policy) warn(log *slog.Logger) {
 	if p.dead == "" {
 		log.Warn("the SQS queue has no dead-letter queue: tasks that cannot succeed are removed; give it a redrive policy")
 	} else if p.tries < queue.MaxTries {
-		log.Warn("the SQS queue's redrive policy leaves fewer tries than usual; set maxReceiveCount to 7 or more", "tries", p.tries)
+		log.Warn("the SQS queue's redrive policy leaves fewer tries than usual; set maxReceiveCount to 5 or more", "tries", p.tries)
 	}
 }

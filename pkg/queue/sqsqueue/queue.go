@@ -12,8 +12,8 @@
 //
 // A worker hides a message for 30 s and renews that every 10 s: a dead worker's tasks are taken over after 30 s at most.
 // How often a task has been tried is how often its message has been received, and one try less than the redrive policy's
-// maxReceiveCount is made, six at most; whoever receives the message after that abandons the task. So maxReceiveCount
-// should be 7 or more. Dead letters are sent to the dead-letter queue and then deleted.
+// maxReceiveCount is made, four at most; whoever receives the message after that abandons the task. So maxReceiveCount
+// should be 5 or more. Dead letters are sent to the dead-letter queue and then deleted.
 //
 // SQS counts each receive. So a task that is given back goes to the end of the queue as a new message, whose attribute
 // "tried" holds how often it was tried in truth; only if that cannot be sent is the old one shown again and counted.
