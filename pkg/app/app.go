@@ -21,7 +21,6 @@ import (
 	"pulsevault/pkg/token"
 	"pulsevault/pkg/transcode"
 	"pulsevault/pkg/upload"
-	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
 )
 
@@ -121,10 +120,7 @@ func (a *App) wireVideos(context.Context) error {
 	a.videos = &metadata.Store{Media: a.media, Cache: redisdb.Cache{Client: a.redis, TTL: cacheTTL, Logger: a.Log}, Now: time.Now}
 	a.finalizer = &finalize.Finalizer{
 		Uploads: a.uploaded, Locks: a.locks, Markers: a.markers, Videos: a.videos, Audit: a.audit, Checksum: upload.Checksum,
-		Enqueue: func(ctx context.Context, t vault.Task) error {
-			_, err := a.queue.Enqueue(ctx, t)
-			return err
-		},
+		Enqueue:  a.enqueue,
 		Announce: a.uploads.Announce,
 		Accepts: func(contentType string) bool {
 			_, ok := transcode.Demuxer(contentType)
@@ -134,8 +130,8 @@ func (a *App) wireVideos(context.Context) error {
 	}
 	a.transcoder = &transcode.Transcoder{
 		Videos: a.videos, Store: a.media, Workshop: a.media.(media.Workshop), Markers: a.markers, Audit: a.audit, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log},
-		Counter: a.counters,
-		Ladder:  a.config.Renditions, FFmpegThreads: a.config.FFmpegThreads,
+		Counter: a.counters, Enqueue: a.enqueue,
+		Ladder: a.config.Renditions, PieceSeconds: a.config.PieceSeconds, FFmpegThreads: a.config.FFmpegThreads,
 		Metrics: transcode.NewMetrics(a.Registry), Log: a.Log,
 	}
 	return nil

@@ -73,6 +73,9 @@ type Config struct {
 	TranscodeEnabled bool
 	// Renditions (RENDITIONS, default all: 240p,360p,480p,720p,1080p) are the rungs of the ladder.
 	Renditions []transcode.Rung
+	// PieceSeconds (PIECE_SECONDS, default 60, at least 6; 0 splits none) is how long a video may be before it is split into
+	// pieces of about that length, on which any number of workers work at once.
+	PieceSeconds float64
 	// FFmpegThreads (FFMPEG_THREADS, default 0: as many as it likes) bounds the threads of one ffmpeg.
 	FFmpegThreads int
 	// WorkerConcurrency (WORKER_CONCURRENCY, default 1) is how many tasks this process works on at once; 0 is none.
@@ -129,6 +132,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		RedisDB:           int(e.number("REDIS_DB", 0, 0, 1<<15)),
 		QueueOnSQS:        e.choice("QUEUE", "redis", "sqs") == "sqs",
 		TranscodeEnabled:  e.boolean("TRANSCODE_ENABLED", true),
+		PieceSeconds:      float64(e.number("PIECE_SECONDS", 60, 0, 86400)),
 		FFmpegThreads:     int(e.number("FFMPEG_THREADS", 0, 0, 256)),
 		WorkerConcurrency: int(e.number("WORKER_CONCURRENCY", 1, 0, 256)),
 		MaxUploadSize:     e.bytes("MAX_UPLOAD_SIZE", 10<<30),
@@ -150,6 +154,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		c.Renditions, err = transcode.ParseRenditions(s)
 		return err
 	})
+	if c.PieceSeconds > 0 && c.PieceSeconds < 6 {
+		e.refuse("PIECE_SECONDS", "0, or at least the 6 seconds of a segment")
+	}
 	if c.TokenExpiry > c.TokenMax {
 		e.refuse("TOKEN_EXPIRY_SECONDS", "at most TOKEN_MAX_SECONDS, which is "+fmt.Sprint(int64(c.TokenMax/time.Second)))
 	}

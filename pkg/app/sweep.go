@@ -17,7 +17,7 @@ const sweepEvery = time.Minute
 
 // swept is what a sweep did.
 type swept struct {
-	Queued, Resumed, Expired, Failed, Forgotten, Temporary int
+	Queued, Resumed, Expired, Failed, Forgotten, Folders, Temporary int
 }
 
 // RunSweeps sweeps now and every minute until ctx ends. Several processes may sweep at once.
@@ -44,7 +44,7 @@ func (a *App) Sweep(ctx context.Context) {
 	}
 	if s != (swept{}) {
 		a.Log.InfoContext(ctx, "swept", "queued", s.Queued, "resumed", s.Resumed, "expired", s.Expired, "failed", s.Failed,
-			"forgotten", s.Forgotten, "temporary", s.Temporary)
+			"forgotten", s.Forgotten, "folders", s.Folders, "temporary", s.Temporary)
 	}
 }
 
@@ -136,20 +136,29 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	return a.queueVideo(ctx, id, s)
 }
 
+// queueVideo queues what a video wants, and removes what dead workers have left of work on it.
 func (a *App) queueVideo(ctx context.Context, id vault.VideoID, s *swept) error {
-	outcome, err := a.queue.Enqueue(ctx, vault.Task{Type: vault.TranscodeVideo, VideoID: id})
+	cleaned, cleanErr := a.transcoder.Clean(id)
+	s.Folders += cleaned
+	tasks, err := a.transcoder.Wants(ctx, id)
 	if err != nil {
-		return err
+		return errors.Join(err, cleanErr)
 	}
-	switch outcome {
-	case queue.Queued:
-		s.Queued++
-	case queue.Dead:
-		s.Failed++
-		return a.transcoder.GiveUp(ctx, id, triedTooOften)
-	case queue.AlreadyQueued:
+	for _, t := range tasks {
+		outcome, err := a.queue.Enqueue(ctx, t)
+		if err != nil {
+			return errors.Join(err, cleanErr)
+		}
+		switch outcome {
+		case queue.Queued:
+			s.Queued++
+		case queue.Dead:
+			s.Failed++
+			return errors.Join(a.transcoder.GiveUp(ctx, t, triedTooOften), cleanErr)
+		case queue.AlreadyQueued:
+		}
 	}
-	return nil
+	return cleanErr
 }
 
 // sweepTemporary removes what crashes left of half-written files, after a time in which nothing is still being written.

@@ -30,6 +30,11 @@ func (a *App) openQueue(ctx context.Context) error {
 	return nil
 }
 
+func (a *App) enqueue(ctx context.Context, t vault.Task) error {
+	_, err := a.queue.Enqueue(ctx, t)
+	return err
+}
+
 // RunWorker works on queued tasks until ctx ends; then tasks that were running are back in the queue. It returns at once
 // where no work is configured.
 func (a *App) RunWorker(ctx context.Context) error { return a.RunTasks(ctx, a.Perform) }
@@ -48,6 +53,13 @@ func (a *App) Perform(ctx context.Context, t vault.Task, final bool) error {
 	if !a.wanted(ctx, t) {
 		return nil
 	}
+	switch t.Type {
+	case vault.TranscodePiece:
+		return a.transcoder.Piece(ctx, t, final)
+	case vault.JoinPieces:
+		return a.transcoder.Join(ctx, t, final)
+	case vault.TranscodeVideo:
+	}
 	return a.transcoder.Transcode(ctx, t.VideoID, final)
 }
 
@@ -56,7 +68,7 @@ func (a *App) abandon(ctx context.Context, t vault.Task) error {
 	if !a.wanted(ctx, t) {
 		return nil
 	}
-	err := a.transcoder.GiveUp(ctx, t.VideoID, triedTooOften)
+	err := a.transcoder.GiveUp(ctx, t, triedTooOften)
 	if vault.KindOf(err) == vault.NotFound { // somebody has removed the video
 		return nil
 	}

@@ -192,7 +192,7 @@ func (d *Dir) List(_ context.Context, prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// Delete removes files.
+// Delete removes files, and, of work in progress, the folder that had nothing else in it.
 func (d *Dir) Delete(_ context.Context, keys ...string) error {
 	folders := map[string]bool{}
 	for _, key := range keys {
@@ -204,6 +204,12 @@ func (d *Dir) Delete(_ context.Context, keys ...string) error {
 			return err
 		}
 		folders[filepath.Dir(path)] = true
+	}
+	for folder := range folders {
+		if strings.HasPrefix(filepath.Base(folder), ".") && os.Remove(folder) == nil {
+			delete(folders, folder)
+			folders[filepath.Dir(folder)] = true
+		}
 	}
 	return syncDirs(folders)
 }

@@ -236,7 +236,7 @@ func TestGiveUp(t *testing.T) {
 		id := w.add(short(t), "video/mp4")
 		w.set(id, func(v *vault.Video) { v.Status = status })
 		for range 2 {
-			if err := w.GiveUp(t.Context(), id, "the workers died"); err != nil {
+			if err := w.GiveUp(t.Context(), vault.Task{Type: vault.TranscodeVideo, VideoID: id}, "the workers died"); err != nil {
 				t.Fatal(err)
 			}
 		}

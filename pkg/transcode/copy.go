@@ -20,13 +20,15 @@ type Copy struct {
 // maxKeyDistance is how far apart key frames may be, in seconds: no segment could be shorter.
 const maxKeyDistance = 10
 
-func copyOf(s Source, renditions []Rendition) Copy {
+func copyOf(p Plan) Copy {
+	s := p.Source
 	if reason := cmp.Or(s.unfitForCopy(), keysForCopy(s)); reason != "" {
 		return Copy{Reason: reason}
 	}
 	c := Copy{OK: true, Cuts: keyCuts(s)}
-	for _, r := range renditions {
-		if r.Width == s.Coded[0] && r.Height == s.Coded[1] && s.BitRate > 0 && s.BitRate <= r.VideoBitRate*11/10 {
+	for _, r := range p.Renditions {
+		// A picture that is to be held has more frames than there are.
+		if p.Hold == 0 && r.Width == s.Coded[0] && r.Height == s.Coded[1] && s.BitRate > 0 && s.BitRate <= r.VideoBitRate*11/10 {
 			c.Rung = r.Name
 		}
 	}
@@ -122,16 +124,11 @@ func keysForCopy(s Source) string {
 	return ""
 }
 
-// keyCuts chooses the key frames to cut at: for each segment the last one that keeps it to segmentSeconds, or else the next.
+// keyCuts chooses the key frames to cut at, as ffmpeg's hls does: for each multiple of segmentSeconds the first one that is
+// not before it.
 func keyCuts(s Source) (cuts []int64) {
-	begun := 0.0
-	for i, k := range s.KeyFrames {
-		last := i+1 == len(s.KeyFrames)
-		if i == 0 || k > begun && (last || s.KeyFrames[i+1]-begun > segmentSeconds+0.001) {
-			if last && i > 0 && s.Duration-s.Late-begun <= segmentSeconds+0.001 {
-				return cuts // the rest is short enough as it is
-			}
-			begun = k
+	for _, k := range s.KeyFrames {
+		if k > float64(len(cuts)*segmentSeconds)-0.0001 {
 			cuts = append(cuts, int64(math.Round(k*s.FrameRate.Float())))
 		}
 	}

@@ -29,7 +29,11 @@ func (p Plan) String() string {
 	line("length", "%s", p.describeLength())
 	line("cuts", "%s", p.describeCuts())
 	for _, r := range p.Renditions {
-		line(r.Name, "%dx%d, %d and %d bit/s", r.Width, r.Height, r.VideoBitRate, r.AudioBitRate)
+		picture := fmt.Sprint(r.VideoBitRate)
+		if r.Copied {
+			picture = "the source's own"
+		}
+		line(r.Name, "%dx%d, %s and %d bit/s", r.Width, r.Height, picture, r.AudioBitRate)
 	}
 	switch {
 	case p.Copy.OK:
@@ -37,9 +41,11 @@ func (p Plan) String() string {
 	default:
 		line("copy", "no: %s", p.Copy.Reason)
 	}
-	line("filter", "%s", p.filter())
+	if len(p.encoded()) > 0 {
+		line("filter", "%s", p.filter())
+	}
 	if s.Audio >= 0 {
-		line("", "%s", p.soundFilter())
+		line("", "%s", p.soundFilter(len(p.Renditions)))
 	}
 	return b.String()
 }
@@ -87,11 +93,9 @@ func (p Plan) describeLength() string {
 func (p Plan) describeCuts() string {
 	const named = 4
 	var cuts []string
-	n := int64(0)
-	for ; n == 0 || p.Cut(n) < p.frames(); n++ {
-		if n < named {
-			cuts = append(cuts, fmt.Sprint(p.Cut(n)))
-		}
+	n := max(p.segments(), 1)
+	for i := range min(n, named) {
+		cuts = append(cuts, fmt.Sprint(p.Cut(i)))
 	}
 	text := "at picture " + strings.Join(cuts, ", ")
 	if n > named {

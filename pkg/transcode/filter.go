@@ -8,35 +8,72 @@ import (
 // arguments is the command line of ffmpeg that makes all renditions of the plan, with one decode, in its working
 // directory.
 func (p Plan) arguments(path string, threads int, segmentName func(rendition string) string) []string {
-	args := []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn"}
-	if threads > 0 {
-		args = append(args, "-threads", fmt.Sprint(threads))
+	args := append(p.reading(threads), input(p.Source.Demuxer, path)...)
+	if len(p.encoded()) > 0 {
+		args = append(args, "-filter_complex", p.filter())
 	}
-	args = append(args, input(p.Source.Demuxer, path)...)
-	args = append(args, "-filter_complex", p.filter())
 	if p.Source.Audio >= 0 {
-		args = append(args, "-filter_complex", p.soundFilter())
+		args = append(args, "-filter_complex", p.soundFilter(len(p.Renditions)))
 	}
 	for i, r := range p.Renditions {
-		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
-			"-crf", "22", "-maxrate", fmt.Sprint(r.VideoBitRate*11/10), "-bufsize", fmt.Sprint(r.VideoBitRate*2),
-			// Key frames where the clock says and nowhere else: that is where hls cuts. The little more than t makes up for
-			// rounding, which would put one a frame later.
-			"-force_key_frames", fmt.Sprintf("expr:gte(t+0.000001,n_forced*%d)", segmentSeconds), "-forced-idr", "1",
-			"-sc_threshold", "0", "-g", fmt.Sprint(p.keyFrames()), "-flags", "+cgop")
-		if p.Source.FrameRate.Float() < 5 {
-			// A picture that waits for a later one would be decoded before the clock of the stream starts, at 0.
-			args = append(args, "-bf", "0")
-		}
-		if threads > 0 {
-			args = append(args, "-threads", fmt.Sprint(threads))
+		if r.Copied {
+			args = append(args, "-map", fmt.Sprintf("0:%d", p.Source.Video), "-c:v", "copy")
+		} else {
+			args = append(args, p.encoder(r, threads, piece{})...)
 		}
 		if p.Source.Audio >= 0 {
-			args = append(args, "-map", fmt.Sprintf("[a%d]", i), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(r.AudioBitRate))
+			args = append(args, soundEncoder(i, r.AudioBitRate)...)
 		}
 		args = append(args, segmented(r.Name, segmentName)...)
 	}
 	return args
+}
+
+// reading are the options for reading a file that nobody has vetted.
+func (p Plan) reading(threads int) []string {
+	args := []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn"}
+	if threads > 0 {
+		args = append(args, "-threads", fmt.Sprint(threads))
+	}
+	return args
+}
+
+// encoder encodes the picture of a rendition, or a piece of it. The whole is a piece that begins at 0.
+func (p Plan) encoder(r Rendition, threads int, of piece) []string {
+	args := []string{
+		// The filter has made the rate constant; else ffmpeg would now and then show the last picture twice.
+		"-map", "[" + r.Name + "]", "-vsync", "vfr", "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
+		"-crf", "22", "-maxrate", fmt.Sprint(r.VideoBitRate * 11 / 10), "-bufsize", fmt.Sprint(r.VideoBitRate * 2),
+		// Key frames at the cuts and nowhere else: that is where hls cuts.
+		"-force_key_frames", p.keyFrames(of), "-forced-idr", "1", "-sc_threshold", "0", "-g", fmt.Sprint(p.longest()), "-flags", "+cgop",
+	}
+	if p.Source.FrameRate.Float() < 5 {
+		// A picture that waits for a later one would be decoded before the clock of the stream starts, at 0.
+		args = append(args, "-bf", "0")
+	}
+	if threads > 0 {
+		args = append(args, "-threads", fmt.Sprint(threads))
+	}
+	return args
+}
+
+// keyFrames tells ffmpeg at which times of a piece, which begins at 0 for it, there are to be key frames.
+func (p Plan) keyFrames(of piece) string {
+	rate := p.Source.FrameRate
+	if p.Cuts == nil {
+		// The little more than t makes up for rounding, which would put one a frame later.
+		return fmt.Sprintf("expr:gte(t+%d*%d/%d+0.000001,(n_forced+%d)*%d)", of.From, rate.Den, rate.Num, of.Segment, segmentSeconds)
+	}
+	var times []string
+	for _, cut := range p.Cuts[of.Segment:] {
+		micros := (cut - of.From) * rate.Den * 1_000_000 / rate.Num // rounded down, for the same reason
+		times = append(times, fmt.Sprintf("%d.%06d", micros/1_000_000, micros%1_000_000))
+	}
+	return strings.Join(times, ",")
+}
+
+func soundEncoder(output, bitRate int) []string {
+	return []string{"-map", fmt.Sprintf("[a%d]", output), "-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", fmt.Sprint(bitRate)}
 }
 
 // copyArguments is the command line of ffmpeg that cuts picture and sound of the source as they are.
@@ -59,39 +96,53 @@ func segmented(rendition string, segmentName func(rendition string) string) []st
 }
 
 // soundFilter makes sound that begins at 0, as the picture does, with silence in its gaps, so that the two stay together.
-func (p Plan) soundFilter() string {
+func (p Plan) soundFilter(outputs int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[0:%d]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,", p.Source.Audio)
 	if p.Pad > 0 {
 		fmt.Fprintf(&b, "apad=whole_dur=%.3f,", p.Pad)
 	}
-	fmt.Fprintf(&b, "asplit=%d", len(p.Renditions))
-	for i := range p.Renditions {
+	fmt.Fprintf(&b, "asplit=%d", outputs)
+	for i := range outputs {
 		fmt.Fprintf(&b, "[a%d]", i)
 	}
 	return b.String()
 }
 
-// filter makes one picture per rendition: whole frames, constant rate, square pixels, 8 bit 4:2:0. Frames are on a grid that
-// begins at 0, else the cuts would not fall on it.
-func (p Plan) filter() string {
+// filter makes one picture per rendition that is encoded: whole frames, constant rate, square pixels, 8 bit 4:2:0. Frames
+// are on a grid that begins at 0, else the cuts would not fall on it.
+func (p Plan) filter() string { return p.onGrid("", fromZero) + p.sizes() }
+
+// fromZero has the first picture shown from 0 on.
+const fromZero = ":start_time=0"
+
+// onGrid makes pictures of the output's rate and shape, each numbered by its time stamp. clock is a filter that sets the
+// time stamps before, start an option of the one that makes the rate constant.
+func (p Plan) onGrid(clock, start string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[0:%d]", p.Source.Video)
+	fmt.Fprintf(&b, "[0:%d]%s", p.Source.Video, clock)
 	if p.Deinterlace {
 		b.WriteString("bwdif=mode=send_frame:deint=interlaced,") // frames that are whole already stay as they are
 	}
 	b.WriteString(map[int]string{90: "transpose=clock,", 180: "hflip,vflip,", 270: "transpose=cclock,"}[p.Source.Turn])
-	fmt.Fprintf(&b, "fps=%s:start_time=0,", p.Source.FrameRate)
+	fmt.Fprintf(&b, "fps=%s%s,", p.Source.FrameRate, start)
 	if p.Hold > 0 {
 		fmt.Fprintf(&b, "tpad=stop_mode=clone:stop_duration=%.3f,", p.Hold)
 	}
+	return b.String()
+}
+
+// sizes makes the picture of each rendition.
+func (p Plan) sizes() string {
+	var b strings.Builder
+	encoded := p.encoded()
 	b.WriteString(p.toneMapFilter())
-	fmt.Fprintf(&b, "split=%d", len(p.Renditions))
-	for i := range p.Renditions {
+	fmt.Fprintf(&b, "split=%d", len(encoded))
+	for i := range encoded {
 		fmt.Fprintf(&b, "[s%d]", i)
 	}
-	for i, r := range p.Renditions {
-		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p[v%d]", i, r.Width, r.Height, i)
+	for i, r := range encoded {
+		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p[%s]", i, r.Width, r.Height, r.Name)
 	}
 	return b.String()
 }

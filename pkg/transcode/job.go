@@ -7,41 +7,38 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
-	"pulsevault/pkg/internal/durable"
+	"github.com/gofrs/flock"
+
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 )
 
-// job is one attempt at one video.
+// job is one attempt at one video, or the work on a piece of one.
 type job struct {
 	*Transcoder
 	video   vault.Video
 	attempt int
 	began   time.Time
 	folder  string // where renditions are made
+	lock    *flock.Flock
 	stands  standing
 	log     *slog.Logger
 }
 
-func (t *Transcoder) newJob(v vault.Video, attempt int) (*job, error) {
-	folder, err := t.Workshop.Scratch(v.VideoID, fmt.Sprintf("%s%d", workPrefix, attempt))
+// newJob makes a job in a work folder of its own, whose name ends with suffix.
+func (t *Transcoder) newJob(v vault.Video, suffix string) (*job, error) {
+	folder, err := t.Workshop.Scratch(v.VideoID, fmt.Sprintf("%s%d%s", workPrefix, v.Attempt, suffix))
 	if err != nil {
 		return nil, err
 	}
 	return &job{
-		Transcoder: t, video: v, attempt: attempt, began: time.Now(), folder: folder,
-		log: t.Log.With("videoId", v.VideoID, "attempt", attempt),
+		Transcoder: t, video: v, attempt: v.Attempt, began: time.Now(), folder: folder,
+		log: t.Log.With("videoId", v.VideoID, "attempt", v.Attempt),
 	}, nil
 }
-
-// workPrefix begins the name of a work folder; the attempt follows.
-const workPrefix = ".work-"
 
 // claim makes the video this worker's. A video that is transcoded already only gets what was left undone, and no job.
 func (t *Transcoder) claim(ctx context.Context, id vault.VideoID) (*job, error) {
@@ -65,7 +62,7 @@ func (t *Transcoder) claim(ctx context.Context, id vault.VideoID) (*job, error) 
 		return nil, fmt.Errorf("claim video: %w", err)
 	}
 	t.Progress.SetProgress(ctx, id, 0)
-	return t.newJob(v, v.Attempt)
+	return t.newJob(v, "")
 }
 
 func (j *job) work(ctx context.Context) error {
@@ -88,76 +85,77 @@ func (j *job) work(ctx context.Context) error {
 	if j.stands, err = j.published(ctx); err != nil {
 		return err
 	}
-	plan := MakePlan(source, j.Ladder)
-	if len(j.stands.lacks(plan)) > 0 {
-		if err = j.playAtOnce(ctx, original, plan); err != nil {
+	if err := j.playSource(ctx, original, MakePlan(source, j.Ladder)); err != nil {
+		return err
+	}
+	if source, err = j.asCut(ctx, source); err != nil {
+		return err
+	}
+	return j.makeLadder(ctx, original, MakePlan(source, j.Ladder))
+}
+
+// makeLadder makes and publishes those rungs that are not there yet: the lowest alone, if nothing plays, and then all others.
+// Of a long video they are left to all workers.
+func (j *job) makeLadder(ctx context.Context, original string, plan Plan) error {
+	for {
+		next := plan
+		next.Renditions = j.stands.lacks(plan)
+		if len(next.Renditions) == 0 {
+			return j.finish(ctx, plan.Source, nil)
+		}
+		last := j.stands.version != media.None || len(next.Renditions) == 1
+		if !last {
+			next.Renditions = next.Renditions[:1]
+		}
+		if pieces := next.pieces(j.PieceSeconds); pieces != nil && j.clockRunsOn(ctx, original, next.Source) {
+			return j.split(ctx, next, last, pieces)
+		}
+		p, err := j.make(ctx, original, next, last)
+		switch {
+		case err != nil:
+			return err
+		case last:
+			return j.finish(ctx, plan.Source, p)
+		}
+		if err := j.publishFirst(ctx, p, plan.Source); err != nil {
 			return err
 		}
 	}
-	ladder, err := j.encodeAll(ctx, original, plan)
-	if err != nil {
-		return err
-	}
-	return j.finish(ctx, source, ladder)
 }
 
-// prepareFolder makes the work folder, and removes those of attempts before.
-func (j *job) prepareFolder() error {
-	j.removeWork(filepath.Dir(j.folder), j.attempt-1)
-	if err := os.MkdirAll(filepath.Dir(j.folder), durable.DirMode); err != nil {
-		return err
-	}
-	return os.Mkdir(j.folder, durable.DirMode)
-}
-
-// removeWork removes the work folders of attempts up to one. Those of later attempts stay: we may have been overtaken.
-func (t *Transcoder) removeWork(home string, upTo int) {
-	entries, err := os.ReadDir(home)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Log.Warn("old work folders not removed", "error", err)
-		return
-	}
-	for _, e := range entries {
-		number, found := strings.CutPrefix(e.Name(), workPrefix)
-		if n, err := strconv.Atoi(number); !found || err != nil || n > upTo {
-			continue
-		}
-		// Its ffmpeg may still be writing there; then its own worker removes the rest.
-		if err := os.RemoveAll(filepath.Join(home, e.Name())); err != nil {
-			t.Log.Warn("old work folder not removed", "folder", e.Name(), "error", err)
-		}
-	}
-}
-
-// encodeAll makes those renditions of the plan that are not there yet in the work folder. Nothing is to be published if all
-// of them are.
-func (j *job) encodeAll(ctx context.Context, original string, plan Plan) (*publication, error) {
-	plan.Renditions = j.stands.lacks(plan)
-	if len(plan.Renditions) == 0 {
-		return nil, nil
-	}
+// make makes the renditions of a plan in the work folder, ready to be published.
+func (j *job) make(ctx context.Context, original string, plan Plan, last bool) (*publication, error) {
 	j.log.InfoContext(ctx, "transcoding", "renditions", len(plan.Renditions), "seconds", plan.seconds())
-	made, err := j.encode(ctx, original, plan, j.folder, func(seconds float64) {
-		if whole := plan.seconds(); whole > 0 {
+	folder, err := os.MkdirTemp(j.folder, "")
+	if err != nil {
+		return nil, err
+	}
+	made, err := j.encode(ctx, original, plan, folder, func(seconds float64) {
+		if whole := plan.seconds(); last && whole > 0 {
 			j.Progress.SetProgress(ctx, j.video.VideoID, min(0.99, seconds/whole))
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
+	p, err := j.prepare(folder, made)
+	if err == nil && last {
+		failpoint.Hit("transcode/encoded")
+	}
+	return p, err
+}
+
+// prepare makes a publication of renditions in a folder, and brings it to disk.
+func (j *job) prepare(folder string, made []encoded) (*publication, error) {
 	kept := j.stands.rungs()
-	if had := int(math.Round(j.stands.seconds * plan.Source.FrameRate.Float())); len(kept) > 0 && had != made[0].frames {
+	if had := int(math.Round(j.stands.seconds * made[0].rate)); len(kept) > 0 && had != made[0].frames {
 		return nil, fmt.Errorf("%s has %d frames, %s has %d", made[0].plan.Name, made[0].frames, media.RenditionName(kept[0].URI), had)
 	}
-	p, err := prepare(j.folder, made, kept, j.attempt)
+	p, err := prepare(folder, made, kept, j.attempt)
 	if err == nil {
 		err = p.sync()
 	}
-	if err != nil {
-		return nil, err
-	}
-	failpoint.Hit("transcode/encoded")
-	return p, nil
+	return p, err
 }
 
 // encode makes the renditions of a plan in a folder, and tells report how many seconds of them there are.
@@ -171,9 +169,13 @@ func (j *job) encode(ctx context.Context, original string, plan Plan, folder str
 		return nil, err
 	}
 	if plan.cutOff(made[0].seconds()) {
-		return nil, permanent("the file ends before the video does; it may have been cut off")
+		return nil, errCutOff()
 	}
 	return made, nil
+}
+
+func errCutOff() error {
+	return permanent("the file ends before the video does; it may have been cut off")
 }
 
 // cutOff reports whether there is much less of a video than its container announces: half a video must not pass for a whole

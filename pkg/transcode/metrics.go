@@ -9,6 +9,7 @@ import (
 // Metrics counts the transcodes of this process.
 type Metrics struct {
 	results        *prometheus.CounterVec
+	pieces         *prometheus.CounterVec
 	duration       prometheus.Histogram
 	timeToPlayable prometheus.Histogram
 }
@@ -27,6 +28,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pulsevault_transcodes_total", Help: "Attempts to transcode a video, by result.",
 		}, []string{"result"}),
+		pieces: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pulsevault_transcode_pieces_total", Help: "Tries to make or to join pieces of split videos, by result.",
+		}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pulsevault_transcode_duration_seconds", Help: "Wall time of successful transcodes.",
 			Buckets: []float64{1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800},
@@ -38,12 +42,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	for _, r := range []string{resultSuccess, resultFailed, resultRetried, resultGivenBack} {
 		m.results.WithLabelValues(r)
+		m.pieces.WithLabelValues(r)
 	}
-	reg.MustRegister(m.results, m.duration, m.timeToPlayable)
+	reg.MustRegister(m.results, m.pieces, m.duration, m.timeToPlayable)
 	return m
 }
 
 func (m *Metrics) count(result string) { m.results.WithLabelValues(result).Inc() }
+
+func (m *Metrics) countPiece(result string) { m.pieces.WithLabelValues(result).Inc() }
 
 func (m *Metrics) playable(after time.Duration) { m.timeToPlayable.Observe(after.Seconds()) }
 

@@ -56,6 +56,7 @@ type Rendition struct {
 	Width, Height int // even
 	VideoBitRate  int
 	AudioBitRate  int
+	Copied        bool // the picture is the source's own, and only the sound is encoded
 }
 
 // Plan is what is to be done with a source. Making one is pure. String says all of it.
@@ -66,6 +67,7 @@ type Plan struct {
 	Hold        float64     // seconds that the last picture stays, to last as long as the sound
 	Pad         float64     // seconds that the sound is to last, with silence at its end; 0 leaves it as it is
 	Renditions  []Rendition // lowest first
+	Cuts        []int64     // the pictures that segments begin with, where the source is cut too; none says every segmentSeconds
 	Copy        Copy
 }
 
@@ -104,7 +106,12 @@ func MakePlan(s Source, ladder []Rung) Plan {
 		r.Name = fmt.Sprintf("%dp", side)
 		p.Renditions = []Rendition{rendition(s, r, side)}
 	}
-	p.Copy = copyOf(s, p.Renditions)
+	p.Copy = copyOf(p)
+	for i, r := range p.Renditions {
+		if r.Name == p.Copy.Rung {
+			p.Renditions[i].Copied, p.Cuts = true, p.Copy.Cuts
+		}
+	}
 	return p
 }
 
@@ -129,11 +136,38 @@ func (p Plan) frames() int64 {
 }
 
 // Cut is the number of the picture that segment n begins with, the same in every rendition: the first one that is not shown
-// before its time. It is counted and not measured, so no rounding adds up.
+// before its time, unless the cuts are the source's. It is counted and not measured, so no rounding adds up.
 func (p Plan) Cut(n int64) int64 {
-	rate := p.Source.FrameRate
-	return (n*segmentSeconds*rate.Num + rate.Den - 1) / rate.Den
+	switch rate := p.Source.FrameRate; {
+	case p.Cuts == nil:
+		return (n*segmentSeconds*rate.Num + rate.Den - 1) / rate.Den
+	case n < int64(len(p.Cuts)):
+		return p.Cuts[n]
+	}
+	return p.frames()
 }
 
-// keyFrames is the greatest distance of key frames: never less than a segment has.
-func (p Plan) keyFrames() int { return int(math.Ceil(segmentSeconds * p.Source.FrameRate.Float())) }
+// segments is how many segments there are meant to be, 0 if the source does not say how long it is.
+func (p Plan) segments() (n int64) {
+	if p.Cuts != nil {
+		return int64(len(p.Cuts))
+	}
+	for p.Cut(n) < p.frames() {
+		n++
+	}
+	return n
+}
+
+// longest is how many pictures a segment has at most.
+func (p Plan) longest() int64 {
+	most := int64(math.Ceil(segmentSeconds * p.Source.FrameRate.Float()))
+	for n := range p.Cuts {
+		most = max(most, p.Cut(int64(n)+1)-p.Cut(int64(n)))
+	}
+	return most
+}
+
+// encoded are the renditions whose picture is encoded.
+func (p Plan) encoded() []Rendition {
+	return slices.DeleteFunc(slices.Clone(p.Renditions), func(r Rendition) bool { return r.Copied })
+}

@@ -13,78 +13,56 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pulsevault/pkg/hls"
-	"pulsevault/pkg/internal/durable"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
 )
 
-// playAtOnce publishes what can be had before the ladder: the source itself, cut and not encoded, or else the lowest rung.
-// What was published by an attempt before stays.
-func (j *job) playAtOnce(ctx context.Context, original string, plan Plan) error {
-	var first *publication
-	if j.stands.version == media.None {
-		folder := filepath.Join(j.folder, "first")
-		defer func() { _ = os.RemoveAll(folder) }() // the work folder goes too
-		var err error
-		if first, err = j.makeFirst(ctx, original, plan, folder); err != nil || first == nil {
-			return err
-		}
+// playSource publishes the source itself, cut and not encoded, if nothing is published yet and it can be. What an attempt
+// before has published stays; then only its length is recorded.
+func (j *job) playSource(ctx context.Context, original string, plan Plan) error {
+	if j.stands.version != media.None {
+		return j.publishFirst(ctx, nil, plan.Source)
 	}
+	folder, err := os.MkdirTemp(j.folder, "")
+	if err != nil {
+		return err
+	}
+	copied, err := j.copySource(ctx, original, plan, folder)
+	if err == nil {
+		return j.publishFirst(ctx, copied, plan.Source)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	j.log.InfoContext(ctx, "the source is not copied", "reason", err)
+	return os.RemoveAll(folder)
+}
+
+// publishFirst publishes what is not yet the whole ladder, if that is anything, and records how long the video is: the links
+// in playlists live for as long as it lasts.
+func (j *job) publishFirst(ctx context.Context, p *publication, s Source) error {
 	_, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
 		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
 			return errOvertaken
 		}
-		if first != nil {
-			if err := j.publish(ctx, first, [2]string{"transcode/first", "transcode/playable"}); err != nil {
+		if p != nil {
+			if err := j.publish(ctx, p, [2]string{"transcode/first", "transcode/playable"}); err != nil {
 				return fmt.Errorf("publish: %w", err)
 			}
-			first = nil // change may be called again
+			p = nil // change may be called again
 		}
-		// The links in playlists live for as long as the video lasts.
-		v.Duration, v.Width, v.Height = j.stands.seconds, plan.Source.Width, plan.Source.Height
+		v.Duration, v.Width, v.Height = j.stands.seconds, s.Width, s.Height
 		return nil
 	})
 	if errors.Is(err, errPublished) { // in a bucket, by one that had been overtaken already: what it has published stands
 		if j.stands, err = j.published(ctx); err == nil {
-			return j.playAtOnce(ctx, original, plan)
+			return j.publishFirst(ctx, nil, s)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	j.log.InfoContext(ctx, "playable", "renditions", strings.Join(j.stands.names(), ","))
-	return nil
-}
-
-// makeFirst makes what is to be published first in a folder; nothing if that would be all that there is to make.
-func (j *job) makeFirst(ctx context.Context, original string, plan Plan, folder string) (*publication, error) {
-	if err := os.Mkdir(folder, durable.DirMode); err != nil {
-		return nil, err
-	}
-	copied, err := j.copySource(ctx, original, plan, folder)
 	if err == nil {
-		return copied, nil
+		j.log.InfoContext(ctx, "playable", "renditions", strings.Join(j.stands.names(), ","))
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	j.log.InfoContext(ctx, "the source is not copied", "reason", err)
-	if len(plan.Renditions) == 1 {
-		return nil, nil
-	}
-	if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, durable.DirMode)); err != nil {
-		return nil, err
-	}
-	plan.Renditions = plan.Renditions[:1]
-	made, err := j.encode(ctx, original, plan, folder, func(float64) {})
-	if err != nil {
-		return nil, err
-	}
-	p, err := prepare(folder, made, nil, j.attempt)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.sync()
+	return err
 }
 
 // copySource cuts the source into segments as it is. ffmpeg cuts where the container claims key frames, so that nothing has

@@ -209,7 +209,7 @@ func TestWhatPlaysStaysWhenTheLadderFails(t *testing.T) {
 	if err := w.Transcode(ctx, id, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if err := w.GiveUp(t.Context(), id, "the workers died"); err != nil {
+	if err := w.GiveUp(t.Context(), vault.Task{Type: vault.TranscodeVideo, VideoID: id}, "the workers died"); err != nil {
 		t.Fatal(err)
 	}
 	if v := w.get(id); v.Status != vault.TranscodeFailed || variants(t, w.hls(id)) != "source.m3u8" {

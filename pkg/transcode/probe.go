@@ -137,6 +137,9 @@ func announcesDuration(demuxer string) bool {
 	return demuxer == "mov" || demuxer == "matroska" || demuxer == "avi" || demuxer == "flv" || demuxer == "asf"
 }
 
+// clockJumps reports whether a container's clock may begin anew in the middle of a file, as broadcasts and cameras have it.
+func clockJumps(demuxer string) bool { return demuxer == "mpegts" || demuxer == "mpeg" }
+
 // displaySize is the size of a frame with square pixels, after rotation, the turn that ffmpeg makes by itself, which it
 // does where there is a display matrix, and the one that it will not make. Both are in degrees clockwise.
 func (st stream) displaySize() (width, height, byMatrix, byTag int) {

@@ -28,6 +28,7 @@ const hlsVersion = 6
 // encoded is a rendition in the work folder, with its playlist as it will be published.
 type encoded struct {
 	plan      Rendition
+	rate      float64 // frames per second
 	frames    int
 	dependent int // the most frames from one IDR picture to the next
 	playlist  playlist.Media
@@ -65,7 +66,7 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 		return encoded{}, fmt.Errorf("the playlist of %s names no segment", r.Name)
 	}
 	vod := playlist.MediaPlaylistTypeVOD
-	e := encoded{plan: r, playlist: playlist.Media{
+	e := encoded{plan: r, rate: rate.Float(), playlist: playlist.Media{
 		Version: hlsVersion, IndependentSegments: true, PlaylistType: &vod, Endlist: true, TargetDuration: 1,
 	}}
 	var sizes []int64

@@ -2,10 +2,7 @@ package transcode
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -49,16 +46,14 @@ func (j *job) finish(ctx context.Context, s Source, ladder *publication) error {
 
 // conclude records the end of a video's transcode in the audit log, and that it wants no more work.
 func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
-	folder, err := t.Workshop.Scratch(v.VideoID, workPrefix)
-	if err != nil {
+	if err := t.tidy(ctx, v); err != nil {
 		return err
 	}
-	t.removeWork(filepath.Dir(folder), v.Attempt)
 	action, details := "video.transcoded", map[string]any{"attempt": v.Attempt, "renditions": v.Renditions, "duration": v.Duration}
 	if v.Status == vault.TranscodeFailed {
 		action, details = "video.transcode_failed", map[string]any{"attempt": v.Attempt, "reason": v.TranscodeError}
 	}
-	err = t.Audit.Append(ctx, audit.Transcode, audit.Event{
+	err := t.Audit.Append(ctx, audit.Transcode, audit.Event{
 		ID:     uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "pulsevault:%s:%s:%d", action, v.VideoID, v.Attempt)).String(),
 		Action: action, VideoID: string(v.VideoID), Details: details,
 	})
@@ -106,5 +101,5 @@ func (j *job) leave(ctx context.Context, change func(*vault.Video)) (vault.Video
 		}
 		return j.unpublish(ctx, func(key string) bool { return v.Status == vault.TranscodeFailed || j.ours(key) })
 	})
-	return v, errors.Join(err, os.RemoveAll(j.folder))
+	return v, err
 }

@@ -2,6 +2,8 @@ package transcode
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +27,7 @@ type Source struct {
 	FrameRate     Rational  // of the output, constant
 	Variable      bool      // the source's own rate varies
 	Halved        bool      // frames are left out, or doubled, because there are too many or too few in a second
+	Start         float64   // seconds on the file's own clock at which it begins
 	Late          float64   // seconds that the picture begins later than the file
 	Duration      float64   // seconds until the picture ends; 0 if the container does not say
 	Hidden        bool      // an edit list leaves out some of its pictures
@@ -57,8 +60,10 @@ func (p probed) source(demuxer string) (Source, error) {
 	if int64(video.Width)*int64(video.Height) > maxPixels {
 		return s, permanent("the picture is too large")
 	}
-	s.picture(video, p.Format.Start)
-	s.sound(audio, p.Format.Start)
+	start := p.start(demuxer, video, audio)
+	s.Start, _ = strconv.ParseFloat(start, 64) // 0 if the container has no clock
+	s.picture(video, start)
+	s.sound(audio, start)
 	if whole := seconds(p.Format.Duration); s.Duration == 0 || whole > 0 && whole < s.Duration {
 		s.Duration = whole
 	}
@@ -74,6 +79,22 @@ func (p probed) source(demuxer string) (Source, error) {
 		}
 	}
 	return s, nil
+}
+
+// start is the time on the file's own clock that ffmpeg takes for the beginning: of the streams that are used, where the
+// clock may jump, and else of all.
+func (p probed) start(demuxer string, used ...stream) string {
+	start := p.Format.Start
+	if !clockJumps(demuxer) {
+		return start
+	}
+	first := math.Inf(1)
+	for _, st := range used {
+		if at, err := strconv.ParseFloat(st.Start, 64); err == nil && at < first {
+			first, start = at, st.Start
+		}
+	}
+	return start
 }
 
 func (s *Source) picture(st stream, fileStart string) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
@@ -63,6 +64,30 @@ func (j *job) published(ctx context.Context) (s standing, err error) {
 	}
 	for _, seg := range first.Segments {
 		s.seconds += seg.Duration.Seconds()
+	}
+	return s, nil
+}
+
+// asCut adds to a source what is known of it since it was cut and published as it is: where, and its bit rate with its sound.
+// A copy whose pictures are not those of the grid is of no use to the other renditions.
+func (j *job) asCut(ctx context.Context, s Source) (Source, error) {
+	for _, v := range j.stands.variants {
+		if media.RenditionName(v.URI) != sourceName || v.AverageBandwidth == nil {
+			continue
+		}
+		var list playlist.Media
+		if err := j.readPlaylist(ctx, v.URI, &list); err != nil {
+			return s, err
+		}
+		var at float64
+		var keys []float64
+		for _, seg := range list.Segments {
+			keys = append(keys, at)
+			at += seg.Duration.Seconds()
+		}
+		if math.Round(at*s.FrameRate.Float()) == math.Round(s.Duration*s.FrameRate.Float()) {
+			s.KeyFrames, s.BitRate = keys, *v.AverageBandwidth
+		}
 	}
 	return s, nil
 }

@@ -70,8 +70,10 @@ type Transcoder struct {
 	Audit         Auditor
 	Progress      Progress
 	Counter       Counter
+	Enqueue       func(ctx context.Context, t vault.Task) error // harmless for a task that waits already
 	Ladder        []Rung
-	FFmpegThreads int // of one ffmpeg; 0 lets it choose
+	PieceSeconds  float64 // a longer video is split into pieces of at most about so many seconds; 0 splits none
+	FFmpegThreads int     // of one ffmpeg; 0 lets it choose
 	Metrics       *Metrics
 	Log           *slog.Logger
 
@@ -96,19 +98,27 @@ func permanent(reason string) *vault.Error {
 // kind vault.Unprocessable is recorded as the video's own failure; after any other one the video waits for its next
 // attempt, or, if this was the final one, has failed too. When ctx ends, the video is given back.
 func (t *Transcoder) Transcode(ctx context.Context, id vault.VideoID, final bool) error {
+	if split, err := t.goOn(ctx, id); err != nil || split {
+		return err
+	}
 	j, err := t.claim(ctx, id)
 	if err != nil || j == nil {
 		return err
 	}
+	defer j.removeFolder()
 	failpoint.Hit("transcode/claimed")
 	if err = j.work(ctx); err == nil {
 		return nil
+	}
+	if errors.Is(err, errSplit) {
+		_, err := t.goOn(ctx, id)
+		return err
 	}
 	ended := j.end(ctx, err, final)
 	if errors.Is(err, errOvertaken) || errors.Is(ended, errOvertaken) {
 		// Not a failure: the video is another worker's, who may have taken our work folder from under ffmpeg.
 		t.Log.WarnContext(ctx, "transcode abandoned: another worker has the video", "videoId", id, "attempt", j.attempt, "error", err)
-		return os.RemoveAll(j.folder)
+		return nil
 	}
 	return ended
 }
@@ -127,12 +137,7 @@ func (j *job) end(ctx context.Context, err error, final bool) error {
 		err = permanent(reason(err)).Because(err)
 	}
 	if vault.KindOf(err) == vault.Unprocessable {
-		j.log.ErrorContext(ctx, "transcode failed", "error", err)
-		if failed := j.fail(ctx, err); failed != nil {
-			// Not Unprocessable: what could not be recorded must be tried again.
-			return fmt.Errorf("record that the transcode failed (%s): %w", reason(err), failed)
-		}
-		return err
+		return j.failFor(ctx, err)
 	}
 	given := j.giveBack(ctx)
 	if !errors.Is(given, errOvertaken) {
@@ -142,16 +147,29 @@ func (j *job) end(ctx context.Context, err error, final bool) error {
 	return errors.Join(err, given)
 }
 
-// GiveUp records that no further attempt is made, because those before ended without a word.
-func (t *Transcoder) GiveUp(ctx context.Context, id vault.VideoID, reason string) error {
-	v, err := t.Videos.Get(ctx, id)
-	if err != nil {
+// failFor records that the video has failed for good, and returns why.
+func (j *job) failFor(ctx context.Context, err error) error {
+	j.log.ErrorContext(ctx, "transcode failed", "error", err)
+	switch failed := j.fail(ctx, err); {
+	case errors.Is(failed, errOvertaken):
+		return failed
+	case failed != nil: // not Unprocessable: what could not be recorded must be tried again
+		return fmt.Errorf("record that the transcode failed (%s): %w", reason(err), failed)
+	}
+	return err
+}
+
+// GiveUp records that a task is not tried again, because the tries before ended without a word. That of a piece means nothing
+// once the video has gone on to another attempt.
+func (t *Transcoder) GiveUp(ctx context.Context, task vault.Task, reason string) error {
+	v, err := t.Videos.Get(ctx, task.VideoID)
+	if err != nil || task.Attempt != 0 && task.Attempt != v.Attempt {
 		return err
 	}
 	if v.Status == vault.Transcoded || v.Status == vault.TranscodeFailed {
 		return t.conclude(ctx, v)
 	}
-	j, err := t.newJob(v, v.Attempt)
+	j, err := t.newJob(v, "")
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.Transcoder = &transcode.Transcoder{
-		Videos: w.videos, Store: w.dir, Workshop: w.dir, Markers: media.Markers{Store: w.dir}, Audit: w.told, Progress: w.told, Counter: w.told, Ladder: transcode.Ladder(),
+		Videos: w.videos, Store: w.dir, Workshop: w.dir, Markers: media.Markers{Store: w.dir}, Audit: w.told, Progress: w.told, Counter: w.told, Enqueue: func(context.Context, vault.Task) error { return nil }, Ladder: transcode.Ladder(),
 		Metrics: transcode.NewMetrics(w.registry), Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}
 	return w
