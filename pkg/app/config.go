@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -59,10 +60,12 @@ type Config struct {
 	RedisTLS                 bool
 
 	// QueueOnSQS (QUEUE=redis|sqs, default redis) says where tasks are queued. With SQS, SQSQueueURL (SQS_QUEUE_URL) names a
-	// FIFO queue and AWSRegion (AWS_REGION) its region; both are needed. SQSEndpoint (SQS_ENDPOINT) is where SQS itself is
-	// if not at AWS. Redis is needed all the same, for what else processes agree on.
-	QueueOnSQS                          bool
-	SQSQueueURL, SQSEndpoint, AWSRegion string
+	// FIFO queue and AWSRegion (AWS_REGION) its region; both are needed. SQSPiecesURL (SQS_PIECES_QUEUE_URL, default none)
+	// names a second one for pieces of long videos, which short videos then go before; without it they wait in the first.
+	// SQSEndpoint (SQS_ENDPOINT) is where SQS itself is if not at AWS. Redis is needed all the same, for what else processes
+	// agree on.
+	QueueOnSQS                                        bool
+	SQSQueueURL, SQSPiecesURL, SQSEndpoint, AWSRegion string
 
 	// AuditQueueURL (AUDIT_QUEUE_URL, default none; only with STORAGE=s3) names a FIFO queue on SQS that takes the events of
 	// the audit log, for the function audit to put them there. It wants AWSRegion and takes SQSEndpoint too. Without it every
@@ -185,6 +188,7 @@ func (c *Config) bucket(e *env) {
 func (c *Config) queues(e *env) {
 	if c.QueueOnSQS {
 		c.SQSQueueURL = e.formed("SQS_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo")
+		c.piecesQueue(e)
 	}
 	if e.get("AUDIT_QUEUE_URL") != "" {
 		c.AuditQueueURL = e.formed("AUDIT_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/audit.fifo")
@@ -195,6 +199,16 @@ func (c *Config) queues(e *env) {
 	if c.QueueOnSQS || c.AuditQueueURL != "" {
 		c.AWSRegion = e.formed("AWS_REGION", regionForm, "the region of the queues, such as eu-central-1")
 		c.SQSEndpoint = e.endpoint("SQS_ENDPOINT")
+	}
+}
+
+func (c *Config) piecesQueue(e *env) {
+	if e.get("SQS_PIECES_QUEUE_URL") == "" {
+		return
+	}
+	c.SQSPiecesURL = e.formed("SQS_PIECES_QUEUE_URL", fifoURLForm, "the URL of a FIFO queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/pieces.fifo")
+	if path.Base(c.SQSPiecesURL) == path.Base(c.SQSQueueURL) {
+		e.refuse("SQS_PIECES_QUEUE_URL", "another queue, by another name, than SQS_QUEUE_URL, or empty")
 	}
 }
 

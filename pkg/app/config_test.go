@@ -39,6 +39,8 @@ func TestBadValuesAreNamed(t *testing.T) {
 func TestQueueAndBucketMustBeNamed(t *testing.T) {
 	const url = "https://sqs.eu-central-1.amazonaws.com/123456789012/pulsevault.fifo"
 	queue := map[string]string{"QUEUE": "sqs", "SQS_QUEUE_URL": url, "AWS_REGION": "eu-central-1", "SQS_ENDPOINT": "http://127.0.0.1:9324"}
+	pieces := maps.Clone(queue)
+	pieces["SQS_PIECES_QUEUE_URL"] = strings.Replace(url, "pulsevault.fifo", "pieces.fifo", 1)
 	bucket := map[string]string{"STORAGE": "s3", "S3_BUCKET": "clinic-videos", "AWS_REGION": "eu-central-1", "S3_ENDPOINT": "http://127.0.0.1:7070", "REDIS_HOST": "redis"}
 	audited := maps.Clone(bucket)
 	audited["AUDIT_QUEUE_URL"], audited["S3_REGION"] = url, "eu-central-1"
@@ -49,6 +51,7 @@ func TestQueueAndBucketMustBeNamed(t *testing.T) {
 		{queue, "SQS_QUEUE_URL=", "pulsevault.fifo"}, {queue, "SQS_QUEUE_URL=pulsevault.fifo", "https://"},
 		{queue, "SQS_QUEUE_URL=" + strings.TrimSuffix(url, ".fifo"), "FIFO"}, {queue, "AWS_REGION=", "eu-central-1"},
 		{queue, "AWS_REGION=Frankfurt", "eu-central-1"}, {queue, "SQS_ENDPOINT=127.0.0.1:9324", "http://"}, {queue, "", ""},
+		{pieces, "SQS_PIECES_QUEUE_URL=pieces.fifo", "https://"}, {pieces, "SQS_PIECES_QUEUE_URL=" + url, "another queue"}, {pieces, "", ""},
 		{bucket, "S3_BUCKET=", "clinic-videos"}, {bucket, "S3_BUCKET=Clinic_Videos", "clinic-videos"}, {bucket, "S3_REGION=x", "eu-central-1"},
 		{bucket, "S3_ENDPOINT=minio", "http://"}, {bucket, "S3_PUBLIC_ENDPOINT=minio", "http://"}, {bucket, "REDIS_HOST=", "STORAGE=s3"},
 		{bucket, "STORAGE=nfs", "file or s3"}, {bucket, "", ""},

@@ -15,7 +15,7 @@ import (
 func (a *App) openQueue(ctx context.Context) error {
 	c := a.config
 	if c.QueueOnSQS {
-		q, err := sqsqueue.Open(ctx, sqsqueue.Options{URL: c.SQSQueueURL, Region: c.AWSRegion, Endpoint: c.SQSEndpoint})
+		q, err := sqsqueue.Open(ctx, sqsqueue.Options{URL: c.SQSQueueURL, PiecesURL: c.SQSPiecesURL, Region: c.AWSRegion, Endpoint: c.SQSEndpoint})
 		if err != nil {
 			return err
 		}

@@ -20,37 +20,53 @@ type World struct {
 	Worker func() queue.Worker
 	// Put queues a payload that nobody can understand.
 	Put func(payload string)
-	// Orphan has a worker take the one task that is queued, and die. Then it lets the worker's lease run out.
+	// Orphan has a worker take the one task that is queued, whatever its kind, and die. Then it lets the worker's lease run
+	// out.
 	Orphan func()
 	// Later lets so much time pass that a task which was done can be queued again.
 	Later func()
-	// Dead counts the dead letters, and Left what is queued otherwise.
+	// Dead counts the dead letters, and Left what is queued otherwise, in all queues.
 	Dead, Left func() int
+
+	newTask func() vault.Task // of the kind that is tested
 }
 
-// Run runs every test on a world of its own.
+// Run runs every test on a world of its own, and those that are about all kinds of task with videos and with pieces.
 func Run(t *testing.T, newWorld func(t *testing.T) World) {
+	run := func(name string, newTask func() vault.Task, test func(*testing.T, World)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.newTask = newTask
+			test(t, w)
+		})
+	}
 	for name, test := range map[string]func(*testing.T, World){
 		"queued twice and done once":          queuedTwice,
 		"queued by many at once":              queuedByMany,
-		"no task, no queueing":                noTask,
 		"tried again and then dead":           triedAgain,
 		"dead at once if it cannot succeed":   deadAtOnce,
-		"dead at once if nobody understands":  notUnderstood,
 		"stopping gives back, uncounted":      givenBack,
 		"taken over from a dead worker":       takenOver,
 		"two workers do each task only once":  sharedOut,
 		"a stopped worker takes nothing more": stopped,
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, newWorld(t))
-		})
+		run("video: "+name, NewTask, test)
+		run("piece: "+name, NewPiece, test)
+	}
+	for name, test := range map[string]func(*testing.T, World){
+		"no task, no queueing":                   noTask,
+		"dead at once if nobody understands":     notUnderstood,
+		"short videos go before waiting pieces":  videosFirst,
+		"pieces of one video run side by side":   sideBySide,
+		"all tasks of a video differ and arrive": allKinds,
+	} {
+		run(name, NewTask, test)
 	}
 }
 
 func queuedTwice(t *testing.T, w World) {
-	task := NewTask()
+	task := w.newTask()
 	w.enqueue(t, task, queue.Queued)
 	w.enqueue(t, task, queue.AlreadyQueued)
 	runs := w.start(t, func(_ context.Context, got vault.Task, final bool) error {
@@ -66,7 +82,7 @@ func queuedTwice(t *testing.T, w World) {
 }
 
 func queuedByMany(t *testing.T, w World) {
-	task := NewTask()
+	task := w.newTask()
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -94,7 +110,7 @@ func noTask(t *testing.T, w World) {
 }
 
 func triedAgain(t *testing.T, w World) {
-	w.enqueue(t, NewTask(), queue.Queued)
+	w.enqueue(t, w.newTask(), queue.Queued)
 	var tries atomic.Int32
 	w.start(t, func(_ context.Context, _ vault.Task, final bool) error {
 		n := tries.Add(1)
@@ -113,7 +129,7 @@ func triedAgain(t *testing.T, w World) {
 }
 
 func deadAtOnce(t *testing.T, w World) {
-	hopeless, good := NewTask(), NewTask()
+	hopeless, good := w.newTask(), w.newTask()
 	w.enqueue(t, hopeless, queue.Queued)
 	w.enqueue(t, good, queue.Queued)
 	runs := w.start(t, func(_ context.Context, task vault.Task, _ bool) error {
@@ -140,7 +156,7 @@ func notUnderstood(t *testing.T, w World) {
 }
 
 func givenBack(t *testing.T, w World) {
-	short, long := NewTask(), NewTask()
+	short, long := w.newTask(), w.newTask()
 	w.enqueue(t, short, queue.Queued)
 	w.enqueue(t, long, queue.Queued)
 	var running atomic.Int32
@@ -181,7 +197,7 @@ func givenBack(t *testing.T, w World) {
 }
 
 func takenOver(t *testing.T, w World) {
-	task := NewTask()
+	task := w.newTask()
 	w.enqueue(t, task, queue.Queued)
 	w.Orphan()
 	w.enqueue(t, task, queue.AlreadyQueued)
@@ -191,7 +207,7 @@ func takenOver(t *testing.T, w World) {
 func sharedOut(t *testing.T, w World) {
 	const n = 12
 	for range n {
-		w.enqueue(t, NewTask(), queue.Queued)
+		w.enqueue(t, w.newTask(), queue.Queued)
 	}
 	var runs sync.Map
 	work := func(_ context.Context, task vault.Task, _ bool) error {
@@ -217,7 +233,7 @@ func stopped(t *testing.T, w World) {
 	})
 	time.Sleep(100 * time.Millisecond)
 	stop()
-	w.enqueue(t, NewTask(), queue.Queued)
+	w.enqueue(t, w.newTask(), queue.Queued)
 	time.Sleep(300 * time.Millisecond)
 	if n := w.Left(); n != 1 {
 		t.Errorf("%d tasks are left", n)

@@ -17,6 +17,13 @@ const patience = time.Minute
 // NewTask makes a task for a video that is nowhere.
 func NewTask() vault.Task { return vault.Task{Type: vault.TranscodeVideo, VideoID: vault.NewVideoID()} }
 
+// NewPiece makes a task for a piece of such a video.
+func NewPiece() vault.Task { return piece(vault.NewVideoID(), 1, 1) }
+
+func piece(id vault.VideoID, attempt, n int) vault.Task {
+	return vault.Task{Type: vault.TranscodePiece, VideoID: id, Attempt: attempt, Piece: n}
+}
+
 func (w World) enqueue(t *testing.T, task vault.Task, want queue.Outcome) {
 	t.Helper()
 	if got, err := w.Queue.Enqueue(t.Context(), task); err != nil || got != want {

@@ -3,6 +3,7 @@ package redisqueue_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"pulsevault/pkg/queue"
 	"pulsevault/pkg/queue/redisqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
@@ -56,13 +58,20 @@ func orphan(t *testing.T, o redisdb.Options) {
 	_ = child.Wait()
 
 	client := redistest.Client(t, o)
-	const leases = "asynq:{transcode}:lease"
-	held, err := client.ZRange(t.Context(), leases, 0, -1).Result()
-	if err != nil || len(held) != 1 {
-		t.Fatalf("leases after the kill: %v, %v", held, err)
+	count := 0
+	for _, name := range []string{queue.TranscodeQueue, queue.PiecesQueue} {
+		leases := "asynq:{" + name + "}:lease"
+		held, err := client.ZRange(t.Context(), leases, 0, -1).Result()
+		for _, id := range held {
+			count++
+			long := redis.Z{Score: float64(time.Now().Add(-31 * time.Second).Unix()), Member: id}
+			err = errors.Join(err, client.ZAddXX(t.Context(), leases, long).Err())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	long := redis.Z{Score: float64(time.Now().Add(-31 * time.Second).Unix()), Member: held[0]}
-	if err := client.ZAddXX(t.Context(), leases, long).Err(); err != nil {
-		t.Fatal(err)
+	if count != 1 {
+		t.Fatalf("%d leases after the kill", count)
 	}
 }

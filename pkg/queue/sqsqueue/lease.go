@@ -49,7 +49,7 @@ func (s *shift) renew(ctx context.Context, m *message) error {
 		}
 		begun := time.Now()
 		call, cancel := context.WithTimeout(ctx, every)
-		err := s.hide(call, m, s.lease())
+		err := m.from.hide(call, m.receipt, s.lease())
 		cancel()
 		switch {
 		case ctx.Err() != nil:

@@ -24,16 +24,17 @@ const (
 
 // message is a message that was received.
 type message struct {
+	from                     *lane
 	id, receipt, body, group string
 	tried                    int // how often its task was tried before
 }
 
-// receive waits for a message, for a while, also when the worker stops meanwhile.
-func (s *shift) receive() (*message, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.stop), pollFor+settleTimeout)
+// receive waits for a message, for a time, also when the worker stops meanwhile.
+func (s *shift) receive(l *lane, wait time.Duration) (*message, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.stop), wait+settleTimeout)
 	defer cancel()
-	out, err := s.Queue.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &s.Queue.url, MaxNumberOfMessages: 1, WaitTimeSeconds: seconds(pollFor), VisibilityTimeout: seconds(s.lease()),
+	out, err := l.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &l.url, MaxNumberOfMessages: 1, WaitTimeSeconds: seconds(wait), VisibilityTimeout: seconds(s.lease()),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
 			types.MessageSystemAttributeNameApproximateReceiveCount, types.MessageSystemAttributeNameMessageGroupId,
 		},
@@ -49,7 +50,7 @@ func (s *shift) receive() (*message, error) {
 	}
 	before, _ := strconv.Atoi(aws.ToString(m.MessageAttributes[triedAttribute].StringValue)) // most have none
 	return &message{
-		id: aws.ToString(m.MessageId), receipt: aws.ToString(m.ReceiptHandle), body: aws.ToString(m.Body),
+		from: l, id: aws.ToString(m.MessageId), receipt: aws.ToString(m.ReceiptHandle), body: aws.ToString(m.Body),
 		group: m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)], tried: before + received - 1,
 	}, nil
 }
@@ -57,7 +58,7 @@ func (s *shift) receive() (*message, error) {
 // remove deletes a message for good. If it cannot, the message comes back, and its handler finds that all is done.
 func (s *shift) remove(m *message) {
 	s.settle(m, "remove", func(ctx context.Context) error {
-		_, err := s.Queue.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &s.Queue.url, ReceiptHandle: &m.receipt})
+		_, err := m.from.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &m.from.url, ReceiptHandle: &m.receipt})
 		return err
 	})
 }
@@ -68,22 +69,22 @@ func (s *shift) putOff(m *message) {
 	if delay == nil {
 		delay = queue.RetryDelay
 	}
-	s.settle(m, "put off", func(ctx context.Context) error { return s.hide(ctx, m, delay(m.tried)) })
+	s.settle(m, "put off", func(ctx context.Context) error { return m.from.hide(ctx, m.receipt, delay(m.tried)) })
 }
 
 // giveBack sends a copy that was not received yet before it removes the message. The copy waits behind it.
 func (s *shift) giveBack(m *message) {
-	if s.settle(m, "give back", func(ctx context.Context) error { return s.copyTo(ctx, s.Queue.url, m) }) {
+	if s.settle(m, "give back", func(ctx context.Context) error { return m.copyTo(ctx, m.from.url) }) {
 		s.remove(m)
 		return
 	}
-	s.settle(m, "show", func(ctx context.Context) error { return s.hide(ctx, m, 0) })
+	s.settle(m, "show", func(ctx context.Context) error { return m.from.hide(ctx, m.receipt, 0) })
 }
 
 // bury puts a message among the dead letters.
 func (s *shift) bury(m *message) {
-	dead := s.policy.dead
-	if dead != "" && !s.settle(m, "bury", func(ctx context.Context) error { return s.copyTo(ctx, dead, m) }) {
+	dead := s.policies[m.from].dead
+	if dead != "" && !s.settle(m, "bury", func(ctx context.Context) error { return m.copyTo(ctx, dead) }) {
 		s.putOff(m)
 		return
 	}
@@ -101,16 +102,9 @@ func (s *shift) settle(m *message, what string, call func(context.Context) error
 	return err == nil
 }
 
-func (s *shift) hide(ctx context.Context, m *message, d time.Duration) error {
-	_, err := s.Queue.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-		QueueUrl: &s.Queue.url, ReceiptHandle: &m.receipt, VisibilityTimeout: seconds(d),
-	})
-	return err
-}
-
 // copyTo sends a message again. Its deduplication id is the message's own, so that a repeat sends nothing.
-func (s *shift) copyTo(ctx context.Context, url string, m *message) error {
-	_, err := s.Queue.client.SendMessage(ctx, &sqs.SendMessageInput{
+func (m *message) copyTo(ctx context.Context, url string) error {
+	_, err := m.from.client.SendMessage(ctx, &sqs.SendMessageInput{
 		QueueUrl: &url, MessageBody: &m.body, MessageGroupId: &m.group, MessageDeduplicationId: &m.id,
 		MessageAttributes: map[string]types.MessageAttributeValue{
 			triedAttribute: {DataType: aws.String("Number"), StringValue: aws.String(strconv.Itoa(m.tried))},

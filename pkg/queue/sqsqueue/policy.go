@@ -14,38 +14,38 @@ import (
 	"pulsevault/pkg/queue"
 )
 
-// policy is what the queue's redrive policy means for us.
+// policy is what a queue's redrive policy means for us.
 type policy struct {
 	tries int    // how often a task is tried
 	dead  string // URL of the dead-letter queue, "" if there is none
 }
 
 // lookUpPolicy asks SQS for the redrive policy, until it has answered once.
-func (q *Queue) lookUpPolicy(ctx context.Context) (policy, error) {
-	q.mu.Lock()
-	known := q.policy
-	q.mu.Unlock()
+func (l *lane) lookUpPolicy(ctx context.Context) (policy, error) {
+	l.mu.Lock()
+	known := l.policy
+	l.mu.Unlock()
 	if known != nil {
 		return *known, nil
 	}
-	out, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: &q.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameRedrivePolicy},
+	out, err := l.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &l.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameRedrivePolicy},
 	})
 	if err != nil {
 		return policy{}, err
 	}
-	p, err := q.readPolicy(ctx, out.Attributes[string(types.QueueAttributeNameRedrivePolicy)])
+	p, err := l.readPolicy(ctx, out.Attributes[string(types.QueueAttributeNameRedrivePolicy)])
 	if err != nil {
 		return policy{}, err
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.policy = &p
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.policy = &p
 	return p, nil
 }
 
 // readPolicy reads a policy such as {"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:123456789012:x.fifo","maxReceiveCount":10}.
-func (q *Queue) readPolicy(ctx context.Context, text string) (policy, error) {
+func (l *lane) readPolicy(ctx context.Context, text string) (policy, error) {
 	if text == "" {
 		return policy{tries: queue.MaxTries}, nil
 	}
@@ -61,7 +61,7 @@ func (q *Queue) readPolicy(ctx context.Context, text string) (policy, error) {
 	if err != nil || len(parts) != 6 {
 		return policy{}, fmt.Errorf("redrive policy %s is not understood", text)
 	}
-	dead, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &parts[5], QueueOwnerAWSAccountId: &parts[4]})
+	dead, err := l.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &parts[5], QueueOwnerAWSAccountId: &parts[4]})
 	if err != nil {
 		return policy{}, fmt.Errorf("find the dead-letter queue %s: %w", parts[5], err)
 	}
@@ -70,10 +70,10 @@ func (q *Queue) readPolicy(ctx context.Context, text string) (policy, error) {
 }
 
 // warn tells of a policy with which less can be promised.
-func (p policy) warn(log *slog.Logger) {
+func (p policy) warn(url string, log *slog.Logger) {
 	if p.dead == "" {
-		log.Warn("the SQS queue has no dead-letter queue: tasks that cannot succeed are removed; give it a redrive policy")
+		log.Warn("the SQS queue has no dead-letter queue: tasks that cannot succeed are removed; give it a redrive policy", "url", url)
 	} else if p.tries < queue.MaxTries {
-		log.Warn("the SQS queue's redrive policy leaves fewer tries than usual; set maxReceiveCount to 5 or more", "tries", p.tries)
+		log.Warn("the SQS queue's redrive policy leaves fewer tries than usual; set maxReceiveCount to 5 or more", "url", url, "tries", p.tries)
 	}
 }

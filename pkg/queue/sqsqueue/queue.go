@@ -1,10 +1,14 @@
-// Package sqsqueue is the queue on Amazon SQS. It wants a FIFO queue that has a dead-letter queue, FIFO too. Beside it stands
-// FIFO, for messages that are no tasks.
+// Package sqsqueue is the queue on Amazon SQS. It wants a FIFO queue that has a dead-letter queue, FIFO too, and, for the
+// pieces of long videos, a second one with a dead-letter queue, which may be the same: a worker looks into the second only
+// when it has found nothing in the first, and neither may make it wait by itself (ReceiveMessageWaitTimeSeconds). Without the
+// second, pieces wait in the first, in the order of their coming. Beside it stands FIFO, for messages that are no tasks.
 //
-// A message's body is the payload of its task, its group the id of the video: of one video, SQS hands out one message at a
-// time. Its deduplication id is the id of the task, such as
+// A message's body is the payload of its task, its deduplication id the id of the task, such as
 //
 //	transcode:01890a5d-ac96-774b-bcce-b302099a8057
+//
+// SQS hands out one message of a group at a time. The group of a piece is its own, so that pieces are worked on side by side;
+// of all other tasks it is the id of the video.
 //
 // SQS drops a message with the id of one that was sent in the five minutes before, done or not; afterwards the task can be
 // queued again. It cannot be asked what it holds, so tasks that wait for long are queued more than once, and a handler must
@@ -22,7 +26,6 @@ package sqsqueue
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,19 +40,17 @@ const callTimeout = 2 * time.Second
 
 // Options say where the queue is.
 type Options struct {
-	URL      string // of the queue
-	Region   string
-	Endpoint string // of SQS itself; "" means that of AWS in the region
+	URL       string // of the queue
+	PiecesURL string // of the one for pieces; "" means that they wait in the same
+	Region    string
+	Endpoint  string // of SQS itself; "" means that of AWS in the region
 }
 
 // Queue is a queue.Queue. Enqueue never answers Dead: the worker that finds a task dead abandons it.
 type Queue struct {
 	client *sqs.Client
-	url    string
+	lanes  []*lane // in the order in which workers take from them
 	memory memory
-
-	mu     sync.Mutex
-	policy *policy // once it is known
 }
 
 // Open finds the credentials as every AWS client does: in the environment, in the files under ~/.aws, or from the machine.
@@ -59,12 +60,17 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(client, o.URL, time.Now), nil
+	return New(client, o, time.Now), nil
 }
 
-// New returns the queue that a client finds under a URL. now is time.Now.
-func New(client *sqs.Client, url string, now func() time.Time) *Queue {
-	return &Queue{client: client, url: url, memory: memory{now: now}}
+// New returns the queue that a client finds where o says. now is time.Now.
+func New(client *sqs.Client, o Options, now func() time.Time) *Queue {
+	q := &Queue{client: client, memory: memory{now: now}}
+	q.lanes = append(q.lanes, &lane{client: client, name: queue.TranscodeQueue, url: o.URL})
+	if o.PiecesURL != "" {
+		q.lanes = append(q.lanes, &lane{client: client, name: queue.PiecesQueue, url: o.PiecesURL})
+	}
+	return q
 }
 
 // Enqueue queues a task, unless this process remembers that it has.
@@ -79,8 +85,8 @@ func (q *Queue) Enqueue(ctx context.Context, t vault.Task) (queue.Outcome, error
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err = q.client.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: &q.url, MessageBody: aws.String(string(payload)),
-		MessageGroupId: aws.String(string(t.VideoID)), MessageDeduplicationId: aws.String(t.ID()),
+		QueueUrl: &q.laneOf(t).url, MessageBody: aws.String(string(payload)),
+		MessageGroupId: aws.String(group(t)), MessageDeduplicationId: aws.String(t.ID()),
 	})
 	if err != nil {
 		return "", queue.Unavailable(fmt.Errorf("send %s: %w", t.ID(), err))

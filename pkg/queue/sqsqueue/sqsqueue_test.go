@@ -23,7 +23,7 @@ import (
 // world is a queue on a server of its own.
 func world(t *testing.T) (*sqstest.Server, *sqsqueue.Queue) {
 	s := sqstest.Start(t)
-	return s, sqsqueue.New(s.Client(), s.QueueURL(), s.Now)
+	return s, sqsqueue.New(s.Client(), sqsqueue.Options{URL: s.QueueURL()}, s.Now)
 }
 
 func enqueue(t *testing.T, q *sqsqueue.Queue, task vault.Task, want queue.Outcome) {
@@ -146,7 +146,7 @@ func TestAMissingQueueIsNamed(t *testing.T) {
 	t.Parallel()
 	s, _ := world(t)
 	s.Allow("QueueDoesNotExist")
-	q := sqsqueue.New(s.Client(), s.QueueURL()+"x", s.Now)
+	q := sqsqueue.New(s.Client(), sqsqueue.Options{URL: s.QueueURL() + "x"}, s.Now)
 	if err := worker(s, q).Run(t.Context(), succeed); err == nil {
 		t.Error("a worker without a queue runs")
 	} else {
@@ -179,7 +179,7 @@ func TestWithoutSQSNothingHangs(t *testing.T) {
 				Region: sqstest.Region, BaseEndpoint: aws.String("http://" + addr),
 				Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
 			})
-			q := sqsqueue.New(client, "http://"+addr+"/1/x.fifo", time.Now)
+			q := sqsqueue.New(client, sqsqueue.Options{URL: "http://" + addr + "/1/x.fifo"}, time.Now)
 			if _, err := q.Enqueue(t.Context(), queuetest.NewTask()); vault.KindOf(err) != vault.Unavailable {
 				t.Errorf("enqueue: %v", err)
 			}

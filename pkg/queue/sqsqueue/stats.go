@@ -13,20 +13,27 @@ import (
 )
 
 // Stats returns how much there is, about. SQS does not tell those that are worked on from those that wait for their next
-// try: Active counts both. Nor does it tell how old they are, other than in CloudWatch.
+// try: Active counts both. Nor does it tell how old they are, other than in CloudWatch. Dead letters that both queues have in
+// common are counted with the first.
 func (q *Queue) Stats(ctx context.Context) ([]queue.Stats, error) {
-	s := queue.Stats{Queue: queue.TranscodeQueue, Retry: queue.Unknown, Archived: queue.Unknown, Oldest: queue.Unknown}
-	p, err := q.lookUpPolicy(ctx)
-	if err == nil {
-		s.Pending, s.Active, err = q.count(ctx, q.url)
+	var all []queue.Stats
+	counted := make(map[string]bool)
+	for _, l := range q.lanes {
+		s := queue.Stats{Queue: l.name, Retry: queue.Unknown, Archived: queue.Unknown, Oldest: queue.Unknown}
+		p, err := l.lookUpPolicy(ctx)
+		if err == nil {
+			s.Pending, s.Active, err = q.count(ctx, l.url)
+		}
+		if err == nil && p.dead != "" && !counted[p.dead] {
+			s.Archived, _, err = q.count(ctx, p.dead)
+			counted[p.dead] = true
+		}
+		if err != nil {
+			return nil, queue.Unavailable(fmt.Errorf("count %s: %w", l.name, err))
+		}
+		all = append(all, s)
 	}
-	if err == nil && p.dead != "" {
-		s.Archived, _, err = q.count(ctx, p.dead)
-	}
-	if err != nil {
-		return nil, queue.Unavailable(fmt.Errorf("count: %w", err))
-	}
-	return []queue.Stats{s}, nil
+	return all, nil
 }
 
 // count returns how many messages of a queue can be received, and how many are hidden.

@@ -39,10 +39,10 @@ type Worker struct {
 // shift is one Run of a Worker.
 type shift struct {
 	Worker
-	policy  policy
-	handler queue.Handler
-	stop    context.Context // ends when the worker stops
-	late    context.Context // ends when handlers should long have stopped
+	policies map[*lane]policy
+	handler  queue.Handler
+	stop     context.Context // ends when the worker stops
+	late     context.Context // ends when handlers should long have stopped
 }
 
 // Run works until ctx ends. While SQS is away Run waits for it; where there is no such queue it says so.
@@ -50,17 +50,20 @@ func (w Worker) Run(ctx context.Context, h queue.Handler) error {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.patience(), cancel) })()
-	p, err := w.waitForPolicy(ctx)
-	if err != nil || ctx.Err() != nil {
-		return err
+	s := &shift{Worker: w, policies: make(map[*lane]policy), handler: h, stop: ctx, late: late}
+	for _, l := range w.Queue.lanes {
+		p, err := w.waitForPolicy(ctx, l)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		p.warn(l.url, w.Logger)
+		s.policies[l] = p
 	}
-	p.warn(w.Logger)
-	s := &shift{Worker: w, policy: p, handler: h, stop: ctx, late: late}
 	var hands sync.WaitGroup
 	for range max(w.Concurrency, 1) {
 		hands.Go(func() {
-			for ctx.Err() == nil {
-				s.next()
+			for wait := pollFor; ctx.Err() == nil; {
+				wait = s.next(wait)
 			}
 		})
 	}
@@ -68,17 +71,17 @@ func (w Worker) Run(ctx context.Context, h queue.Handler) error {
 	return nil
 }
 
-// waitForPolicy asks for the policy until SQS answers or ctx ends.
-func (w Worker) waitForPolicy(ctx context.Context) (policy, error) {
+// waitForPolicy asks for the policy of a queue until SQS answers or ctx ends.
+func (w Worker) waitForPolicy(ctx context.Context, l *lane) (policy, error) {
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, settleTimeout)
-		p, err := w.Queue.lookUpPolicy(call)
+		p, err := l.lookUpPolicy(call)
 		cancel()
 		if err == nil {
 			return p, nil
 		}
 		if missing := new(types.QueueDoesNotExist); errors.As(err, &missing) {
-			return p, fmt.Errorf("queue: there is no queue %s, or not its dead-letter queue: create it, or set SQS_QUEUE_URL: %w", w.Queue.url, err)
+			return p, fmt.Errorf("queue: there is no queue %s, or not its dead-letter queue: create it, or set SQS_QUEUE_URL or SQS_PIECES_QUEUE_URL: %w", l.url, err)
 		}
 		if ctx.Err() == nil {
 			w.Logger.Warn("SQS does not answer; trying again", "err", err)
@@ -88,16 +91,34 @@ func (w Worker) waitForPolicy(ctx context.Context) (policy, error) {
 	return policy{}, nil
 }
 
-// next waits for a message, for a while, and sees to it.
-func (s *shift) next() {
-	m, err := s.receive()
-	switch {
-	case err != nil && s.stop.Err() == nil:
+// next looks for a message, and sees to it. It returns how long the next look is to wait where the first tasks are: not at
+// all while there are others to go on with.
+func (s *shift) next(wait time.Duration) time.Duration {
+	m, err := s.take(wait)
+	if err != nil && s.stop.Err() == nil {
 		s.Logger.Warn("no task can be taken from SQS; trying again", "err", err)
 		sleep(s.stop, pauseAfterError)
-	case m != nil:
-		s.handle(m)
 	}
+	if m == nil {
+		return pollFor
+	}
+	s.handle(m)
+	if m.from == s.Queue.lanes[0] {
+		return wait
+	}
+	return 0
+}
+
+// take takes a message from the first queue that has one.
+func (s *shift) take(wait time.Duration) (*message, error) {
+	for _, l := range s.Queue.lanes {
+		m, err := s.receive(l, wait)
+		if m != nil || err != nil || s.stop.Err() != nil {
+			return m, err
+		}
+		wait = 0
+	}
+	return nil, nil
 }
 
 func (s *shift) handle(m *message) {
@@ -109,7 +130,7 @@ func (s *shift) handle(m *message) {
 		s.bury(m)
 	case s.stop.Err() != nil: // taken while we were stopping
 		s.giveBack(m)
-	case m.tried >= s.policy.tries:
+	case m.tried >= s.policies[m.from].tries:
 		s.abandon(m, task, log)
 	default:
 		s.perform(m, task, log)
@@ -117,7 +138,7 @@ func (s *shift) handle(m *message) {
 }
 
 func (s *shift) perform(m *message, t vault.Task, log *slog.Logger) {
-	final := m.tried == s.policy.tries-1
+	final := m.tried == s.policies[m.from].tries-1
 	ctx, release := s.hold(m)
 	err := s.call(ctx, t, final)
 	held := release()

@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -89,9 +88,20 @@ type Queue struct {
 func (s *Server) Add(name string, maxReceives int) Queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := Queue{s, name + ".fifo"}
 	dead := &fifo{name: name + "-dead.fifo"}
 	s.queues[dead.name] = dead
+	return s.add(name, dead, maxReceives)
+}
+
+// AddBeside makes a queue as Add does, but its dead letters are where those of the queue are.
+func (s *Server) AddBeside(name string, maxReceives int) Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.add(name, s.queues[deadName], maxReceives)
+}
+
+func (s *Server) add(name string, dead *fifo, maxReceives int) Queue {
+	q := Queue{s, name + ".fifo"}
 	s.queues[q.name] = &fifo{name: q.name, dead: dead, maxReceives: maxReceives}
 	return q
 }
@@ -102,12 +112,32 @@ func (q Queue) Put(group, body string) { q.server.put(q.name, group, body) }
 // URL names the queue.
 func (q Queue) URL() string { return q.server.url(q.name) }
 
+// ARN names the queue in the events of functions.
+func (q Queue) ARN() string { return arn(q.name) }
+
 // Bodies returns the messages that are in the queue, hidden ones too.
 func (q Queue) Bodies() []string { return q.server.bodies(q.name) }
 
 // DeadLetters returns the messages that are in its dead-letter queue.
 func (q Queue) DeadLetters() []string {
-	return q.server.bodies(strings.TrimSuffix(q.name, ".fifo") + "-dead.fifo")
+	q.server.mu.Lock()
+	dead := q.server.queues[q.name].dead.name
+	q.server.mu.Unlock()
+	return q.server.bodies(dead)
+}
+
+// Take receives a message and does nothing further with it, as a worker that dies. It waits for one to be there.
+func (q Queue) Take(ctx context.Context, visible time.Duration) (body string) {
+	for ctx.Err() == nil {
+		q.server.mu.Lock()
+		got := q.server.queues[q.name].receive(q.server.now(), 1, visible)
+		q.server.mu.Unlock()
+		if len(got) > 0 {
+			return got[0].body
+		}
+		time.Sleep(pollEvery)
+	}
+	return ""
 }
 
 // Client returns a client of the real kind. It gives up after two tries.
@@ -184,19 +214,13 @@ func (s *Server) put(name, group, body string) {
 	s.queues[name].send(s.now(), m)
 }
 
-// Take receives a message and does nothing further with it, as a worker that dies. It waits for one to be there.
+// Take is Take of the queue.
 func (s *Server) Take(ctx context.Context, visible time.Duration) (body string) {
-	for ctx.Err() == nil {
-		s.mu.Lock()
-		got := s.queues[queueName].receive(s.now(), 1, visible)
-		s.mu.Unlock()
-		if len(got) > 0 {
-			return got[0].body
-		}
-		time.Sleep(pollEvery)
-	}
-	return ""
+	return Queue{s, queueName}.Take(ctx, visible)
 }
+
+// ARN is ARN of the queue.
+func (s *Server) ARN() string { return arn(queueName) }
 
 // Bodies returns the messages that are in the queue, hidden ones too.
 func (s *Server) Bodies() []string { return s.bodies(queueName) }
