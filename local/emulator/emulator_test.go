@@ -26,8 +26,11 @@ func TestTemplate(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	f := got.Functions[1]
-	if f.Name != "echo" || f.Timeout != 4*time.Second || f.MemorySize != 300<<20 || f.BatchSize != 10 || f.Queue != "Tasks" || f.Concurrency != 5 || f.Every != 5*time.Minute {
+	if f.Name != "echo" || f.Timeout != 4*time.Second || f.MemorySize != 300<<20 || f.Concurrency != 5 || f.Every != 5*time.Minute {
 		t.Errorf("%+v", f)
+	}
+	if want := []emulator.Queue{{"Pieces", 1}, {"Tasks", 10}}; !slices.Equal(f.Queues, want) {
+		t.Errorf("queues %v", f.Queues)
 	}
 	if want := []emulator.Route{{"GET", "/"}, {"ANY", "/files/{id}/{path+}"}, {"ANY", "/items/{id}"}}; !slices.Equal(f.Routes, want) {
 		t.Errorf("routes %v", f.Routes)
@@ -198,16 +201,18 @@ func TestFunctionsSeeTheirLimits(t *testing.T) {
 }
 
 func TestQueueAndSchedule(t *testing.T) {
-	e, _ := host(t, nil)
-	for _, err := range e.Deliver(t.Context(), "echo", emulator.Message{Body: "a", Received: 1}, emulator.Message{Body: "b", Received: 2}) {
+	e, out := host(t, nil)
+	for _, err := range e.Deliver(t.Context(), "echo", "Pieces", emulator.Message{Body: "a", Received: 1}, emulator.Message{Body: "b", Received: 2}) {
 		if err != nil {
 			t.Error(err)
 		}
 	}
+	out.awaits(t, "message b of arn:aws:sqs:local:")
+	out.awaits(t, ":Pieces\n")
 	if err := e.Tick(t.Context(), "echo"); err != nil {
 		t.Error(err)
 	}
-	if errs := e.Deliver(t.Context(), "broken", emulator.Message{}, emulator.Message{}); errs[0] == nil || errs[1] == nil {
+	if errs := e.Deliver(t.Context(), "broken", "Tasks", emulator.Message{}, emulator.Message{}); errs[0] == nil || errs[1] == nil {
 		t.Errorf("%v: an event that fails as a whole fails for all", errs)
 	}
 }

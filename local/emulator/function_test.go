@@ -74,7 +74,17 @@ func function(ctx context.Context, raw json.RawMessage) (any, error) {
 	case "environment":
 		return os.Environ(), nil
 	}
-	return events.SQSEventResponse{}, nil
+	return answerQueue(raw)
+}
+
+// answerQueue says which messages of which queue have come, and that all is well.
+func answerQueue(raw json.RawMessage) (response events.SQSEventResponse, err error) {
+	var e events.SQSEvent
+	err = json.Unmarshal(raw, &e)
+	for _, m := range e.Records {
+		fmt.Println("message", m.Body, "of", m.EventSourceARN)
+	}
+	return response, err
 }
 
 // answerAPI answers an API's event with the event, or with what its body asks for.
@@ -123,11 +133,13 @@ Resources:
         Item: { Type: Api, Properties: { Path: "/items/{id}", Method: any } }
         Rest: { Type: Api, Properties: { Path: "/files/{id}/{path+}", Method: ANY } }
         Queue: { Type: SQS, Properties: { Queue: !GetAtt Tasks.Arn } }
+        More: { Type: SQS, Properties: { Queue: !GetAtt Pieces.Arn, BatchSize: 1 } }
         Often: { Type: Schedule, Properties: { Schedule: rate(5 minutes) } }
   BrokenFunction:
     Type: AWS::Serverless::Function
     Properties: { Timeout: 1, MemorySize: 128, Environment: { Variables: { BROKEN: "yes" } } }
   Tasks: { Type: AWS::SQS::Queue }
+  Pieces: { Type: AWS::SQS::Queue }
 `
 
 func readTemplate(t *testing.T, text string) (emulator.Template, error) {

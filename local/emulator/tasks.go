@@ -20,9 +20,9 @@ type Message struct {
 
 // Deliver calls a function with messages of a queue, as one SQS event, and returns for each of them the error for which
 // it must come again, or nil. An event that fails as a whole fails for all of its messages.
-func (e *Emulator) Deliver(ctx context.Context, function string, messages ...Message) []error {
+func (e *Emulator) Deliver(ctx context.Context, function, queue string, messages ...Message) []error {
 	failed := make([]error, len(messages))
-	event, index := sqsEvent(e.queueOf(function), messages)
+	event, index := sqsEvent(queue, messages)
 	answer, err := e.invokeJSON(ctx, function, event)
 	var response events.SQSEventResponse
 	if err == nil {
@@ -40,14 +40,6 @@ func (e *Emulator) Deliver(ctx context.Context, function string, messages ...Mes
 		}
 	}
 	return failed
-}
-
-// queueOf is the name of the queue that calls a function.
-func (e *Emulator) queueOf(function string) string {
-	if p := e.pools[function]; p != nil {
-		return p.function.Queue
-	}
-	return ""
 }
 
 func sqsEvent(queue string, messages []Message) (event events.SQSEvent, index map[string]int) {

@@ -27,9 +27,14 @@ type Function struct {
 	Environment map[string]string
 	Routes      []Route
 	Concurrency int           // processes at a time at most; 0 if the template does not say
-	Queue       string        // logical id of the queue that calls it, "" if none does
-	BatchSize   int           // messages of one SQS event at most; 0 if no queue calls it
+	Queues      []Queue       // that call it, in the order of their names
 	Every       time.Duration // between scheduled calls; 0 if there are none
+}
+
+// Queue is an SQS queue that calls a function.
+type Queue struct {
+	Name      string // logical id
+	BatchSize int    // messages of one event at most
 }
 
 // Route is what an API calls a function for: a method, or ANY, and a path with {parameters} and at most one {greedy+}.
@@ -145,8 +150,8 @@ func (sam samTemplate) function(id string, own samFunction) (Function, error) {
 		case "Api":
 			f.Routes = append(f.Routes, Route{strings.ToUpper(e.Properties.Method), e.Properties.Path})
 		case "SQS":
-			f.BatchSize = cmp.Or(e.Properties.BatchSize, defaultBatchSize)
-			f.Queue = strings.TrimSuffix(e.Properties.Queue.Value, ".Arn") // !GetAtt Queue.Arn
+			name := strings.TrimSuffix(e.Properties.Queue.Value, ".Arn") // !GetAtt Queue.Arn
+			f.Queues = append(f.Queues, Queue{name, cmp.Or(e.Properties.BatchSize, defaultBatchSize)})
 		case "Schedule":
 			var err error
 			if f.Every, err = parseRate(e.Properties.Schedule); err != nil {
@@ -154,6 +159,7 @@ func (sam samTemplate) function(id string, own samFunction) (Function, error) {
 			}
 		}
 	}
+	slices.SortFunc(f.Queues, func(a, b Queue) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(f.Routes, func(a, b Route) int { return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method) })
 	return f, nil
 }

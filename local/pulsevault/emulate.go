@@ -68,6 +68,7 @@ func (e emulateCommand) Run(ctx context.Context) (err error) {
 // The queues of the template.
 const (
 	taskQueue  = "TaskQueue"
+	pieceQueue = "PieceQueue"
 	auditQueue = "AuditQueue"
 )
 
@@ -76,11 +77,13 @@ func (e emulateCommand) host(ctx context.Context, a *app.App, host *emulator.Emu
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return app.ServeHandler(ctx, l, h, log) })
 	for _, f := range t.Functions {
-		switch f.Queue {
-		case taskQueue:
-			group.Go(func() error { return a.RunTasks(ctx, deliver(host, f.Name)) })
-		case auditQueue:
-			group.Go(func() error { return a.RunAudit(ctx, f.BatchSize, deliverEvents(host, f.Name)) })
+		for _, q := range f.Queues {
+			switch q.Name {
+			case taskQueue: // and pieceQueue, for one worker takes from both
+				group.Go(func() error { return a.RunTasks(ctx, deliver(host, f.Name)) })
+			case auditQueue:
+				group.Go(func() error { return a.RunAudit(ctx, q.BatchSize, deliverEvents(host, f.Name)) })
+			}
 		}
 		if f.Every > 0 {
 			group.Go(func() error { return tick(ctx, host, f, log) })
@@ -100,7 +103,11 @@ func deliver(host *emulator.Emulator, function string) func(context.Context, vau
 		if final { // how a function learns of it
 			received = queue.MaxTries
 		}
-		return host.Deliver(ctx, function, emulator.Message{Body: string(body), Received: received})[0]
+		from := taskQueue
+		if queue.Of(t) == queue.PiecesQueue {
+			from = pieceQueue
+		}
+		return host.Deliver(ctx, function, from, emulator.Message{Body: string(body), Received: received})[0]
 	}
 }
 
@@ -111,7 +118,7 @@ func deliverEvents(host *emulator.Emulator, function string) func(context.Contex
 		for _, m := range batch {
 			messages = append(messages, emulator.Message{Body: m.Body, Group: m.Group, Received: m.Received})
 		}
-		return host.Deliver(ctx, function, messages...)
+		return host.Deliver(ctx, function, auditQueue, messages...)
 	}
 }
 

@@ -237,6 +237,9 @@ func TestQueuesFitTheirFunctions(t *testing.T) {
 			if at(template, "Resources", dead, "Properties", "FifoQueue").Value != at(q, "FifoQueue").Value {
 				t.Errorf("the dead letters of %s are %s, which must be a queue of the same kind", id, dead)
 			}
+			if role := strings.TrimSuffix(at(properties, "Role").Value, ".Arn"); !mayTakeFrom(template, role, id) {
+				t.Errorf("%s may not take messages from %s", role, id)
+			}
 			if !alarmed(template, "ApproximateNumberOfMessagesVisible", dead+".QueueName") || !alarmed(template, "ApproximateAgeOfOldestMessage", id+".QueueName") {
 				t.Errorf("nobody hears of what is in %s, or stays in %s", dead, id)
 			}
@@ -244,6 +247,39 @@ func TestQueuesFitTheirFunctions(t *testing.T) {
 	}
 	if consumed == 0 {
 		t.Error("no queue calls a function")
+	}
+}
+
+// mayTakeFrom reports whether a role may do with a queue's messages what a function needs.
+func mayTakeFrom(template *yaml.Node, role, queue string) bool {
+	var may []string
+	for _, policy := range at(template, "Resources", role, "Properties", "Policies").Content {
+		for _, s := range at(policy, "PolicyDocument", "Statement").Content {
+			if slices.Contains(words(at(s, "Resource")), queue+".Arn") {
+				may = append(may, words(at(s, "Action"))...)
+			}
+		}
+	}
+	for _, action := range []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"} {
+		if !slices.Contains(may, action) {
+			return false
+		}
+	}
+	return true
+}
+
+// Tasks wait where the template says that they are sent to, and a transcode fills a function, whichever queue it is from.
+func TestTasksReachTheirFunction(t *testing.T) {
+	described, err := emulator.ReadTemplate("../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variables := at(samTemplate(t), "Globals", "Function", "Environment", "Variables")
+	want := []emulator.Queue{{Name: at(variables, "SQS_PIECES_QUEUE_URL").Value, BatchSize: 1}, {Name: at(variables, "SQS_QUEUE_URL").Value, BatchSize: 1}}
+	for _, f := range described.Functions {
+		if f.Name == "transcode" && !slices.Equal(f.Queues, want) {
+			t.Errorf("%v call it, tasks are sent to %v", f.Queues, want)
+		}
 	}
 }
 
