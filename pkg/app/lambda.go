@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 
 	"pulsevault/pkg/queue"
+	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/vault"
 )
@@ -48,7 +50,7 @@ func (a *App) HandleEvent(ctx context.Context, raw json.RawMessage) (any, error)
 // giveBackTime is what a function keeps of its time to give back what it has not finished.
 const giveBackTime = 5 * time.Second
 
-// PerformBatch carries out the tasks of an SQS event and names those that must be tried again.
+// PerformBatch carries out the tasks of an SQS event and names those that must come again.
 func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.SQSEventResponse, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -57,18 +59,53 @@ func (a *App) PerformBatch(ctx context.Context, event events.SQSEvent) (events.S
 	}
 	var response events.SQSEventResponse
 	for _, message := range event.Records {
-		t, err := queue.Decode([]byte(message.Body))
-		if err == nil {
-			receives, _ := strconv.Atoi(message.Attributes["ApproximateReceiveCount"])
-			err = a.Perform(ctx, t, receives >= queue.MaxTries)
-		}
+		err := a.performMessage(ctx, message)
 		if err == nil || vault.KindOf(err) == vault.Unprocessable {
 			continue
 		}
 		a.Log.ErrorContext(ctx, "task failed", "message", message.MessageId, "error", err)
+		a.putOff(ctx, message)
 		response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: message.MessageId})
 	}
 	return response, nil
+}
+
+// errTriedTooOften lets a message that has been given up come again, until the queue puts it among the dead letters.
+var errTriedTooOften = errors.New("the task was tried too often")
+
+// performMessage carries out the task of a message. If functions have tried it as often as they may, and ended without a
+// word each time, it records that.
+func (a *App) performMessage(ctx context.Context, m events.SQSMessage) error {
+	t, err := queue.Decode([]byte(m.Body))
+	if err != nil {
+		return err
+	}
+	if received(m) > queue.MaxTries {
+		return errors.Join(errTriedTooOften, a.abandon(ctx, t))
+	}
+	return a.Perform(ctx, t, received(m) == queue.MaxTries)
+}
+
+// putOff has a failed message come again when it is time for the next try, or at once where only our own time was up. If that
+// cannot be said, it comes when the queue's visibility timeout ends. Tasks that are not on SQS are put off by who calls us.
+func (a *App) putOff(ctx context.Context, m events.SQSMessage) {
+	q, ok := a.queue.(*sqsqueue.Queue)
+	if !ok {
+		return
+	}
+	var delay time.Duration
+	if ctx.Err() == nil {
+		delay = queue.RetryDelay(received(m) - 1)
+	}
+	if err := q.PutOff(context.WithoutCancel(ctx), m.EventSourceARN, m.ReceiptHandle, delay); err != nil {
+		a.Log.WarnContext(ctx, "a message comes again later than it should", "message", m.MessageId, "error", err)
+	}
+}
+
+// received is how often a message has been received, this time included.
+func received(m events.SQSMessage) int {
+	n, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"])
+	return n
 }
 
 // maxDirect is how many bytes of a file in a bucket a function answers with itself: in base64 they fit into 6 MB.
