@@ -49,6 +49,26 @@ func RenditionName(playlist string) string { return generationForm.ReplaceAllStr
 
 var generationForm = regexp.MustCompile(`(\.g[0-9]+)?\.m3u8$`)
 
+// What shows a video before it plays: a picture of it, and the WebVTT file that leads to its sheets of small pictures. The
+// latter is written last, so where it is there, all are.
+const (
+	Poster     = "poster.jpg"
+	Storyboard = "storyboard.vtt"
+)
+
+// SheetName is the name of a sheet of small pictures, counted from 0, in the first generation or a later one.
+func SheetName(number, generation int) string {
+	if generation > 1 {
+		return fmt.Sprintf("storyboard.g%d_%03d.jpg", generation, number)
+	}
+	return fmt.Sprintf("storyboard_%03d.jpg", number)
+}
+
+// IsSheet reports whether a key is that of a sheet.
+func IsSheet(key string) bool { return sheetForm.MatchString(key) }
+
+var sheetForm = regexp.MustCompile(`/storyboard(\.g[0-9]+)?_[0-9]{3,}\.jpg$`)
+
 // PendingKey is the marker of a video that still wants work.
 func PendingKey(id vault.VideoID) string { return "pending/" + string(id) }
 

@@ -109,6 +109,9 @@ func (p Plan) soundFilter(outputs int) string {
 	return b.String()
 }
 
+// turns are the filters that turn a picture by so many degrees clockwise.
+var turns = map[int]string{90: "transpose=clock,", 180: "hflip,vflip,", 270: "transpose=cclock,"}
+
 // filter makes one picture per rendition that is encoded: whole frames, constant rate, square pixels, 8 bit 4:2:0. Frames
 // are on a grid that begins at 0, else the cuts would not fall on it.
 func (p Plan) filter() string { return p.onGrid("", fromZero) + p.sizes() }
@@ -124,7 +127,7 @@ func (p Plan) onGrid(clock, start string) string {
 	if p.Deinterlace {
 		b.WriteString("bwdif=mode=send_frame:deint=interlaced,") // frames that are whole already stay as they are
 	}
-	b.WriteString(map[int]string{90: "transpose=clock,", 180: "hflip,vflip,", 270: "transpose=cclock,"}[p.Source.Turn])
+	b.WriteString(turns[p.Source.Turn])
 	fmt.Fprintf(&b, "fps=%s%s,", p.Source.FrameRate, start)
 	if p.Hold > 0 {
 		fmt.Fprintf(&b, "tpad=stop_mode=clone:stop_duration=%.3f,", p.Hold)

@@ -106,6 +106,8 @@ func (j *job) makeLadder(ctx context.Context, original string, plan Plan) error 
 		last := j.stands.version != media.None || len(next.Renditions) == 1
 		if !last {
 			next.Renditions = next.Renditions[:1]
+		} else if err := j.preview(ctx, original, plan); err != nil {
+			return err
 		}
 		if pieces := next.pieces(j.PieceSeconds); pieces != nil && j.clockRunsOn(ctx, original, next.Source) {
 			return j.split(ctx, next, last, pieces)
