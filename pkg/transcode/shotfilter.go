@@ -3,8 +3,6 @@ package transcode
 import (
 	"fmt"
 	"math"
-	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -62,15 +60,17 @@ func (p Plan) thinDemuxer() string {
 	return "matroska"
 }
 
-// developArguments is the command line of ffmpeg that makes pictures of the key frames that were copied, or of the one that
-// it is to seek.
-func (p Plan) developArguments(folder string, threads int, posters bool, seek ...string) []string {
+// singleArguments is the command line of ffmpeg that puts each of the key frames that were copied into a file of its own.
+func (p Plan) singleArguments(path string) []string {
+	args := append([]string{"-copyts"}, input(p.thinDemuxer(), path)...)
+	return append(args, "-map", "0:0", "-c", "copy", "-avoid_negative_ts", "disabled",
+		"-f", "segment", "-segment_format", p.thinDemuxer(), "-segment_time", "0.001", singlePattern)
+}
+
+// developArguments is the command line of ffmpeg that makes pictures of key frames that were copied.
+func (p Plan) developArguments(path string, threads int, what shooting) []string {
 	p.Source.Demuxer, p.Source.Video = p.thinDemuxer(), 0
-	what := shooting{of: every, posters: posters}
-	if len(seek) > 0 {
-		what.of = firstPicture
-	}
-	return slices.Concat([]string{"-copyts"}, seek, p.shotArguments(filepath.Join(folder, thinned), threads, what))
+	return append([]string{"-copyts"}, p.shotArguments(path, threads, what)...)
 }
 
 // shotArguments is the command line of ffmpeg that makes two pictures of each moment, whose names say when it is.

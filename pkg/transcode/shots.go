@@ -31,6 +31,8 @@ type shot struct {
 const (
 	keysList = "keys"    // the file that lists the key frames
 	thinned  = "thinned" // the file that has nothing but those that are wanted
+
+	singlePattern = "single_%d" // names the files that have one each
 )
 
 // shoot has ffmpeg make pictures of the video in folder: of its key frames, so that nothing else is decoded, and of no more
@@ -119,19 +121,23 @@ func keyTimes(list string) (times []float64) {
 	return times
 }
 
-// develop decodes the key frames that were copied. In H.264 with open groups of pictures, all but the first count from
-// pictures that are not there, and a decoder holds some of them for late and keeps them to itself; then each gets a decoder
-// of its own.
+// develop decodes the key frames that were copied. In H.264 with open groups of pictures all but the first count from
+// pictures that are not there, and a decoder brings them late, or keeps some to itself; then each gets a decoder of its own.
 func (j *job) develop(ctx context.Context, plan Plan, folder string, times []float64) ([]shot, error) {
-	if err := j.runShots(ctx, folder, plan.developArguments(folder, j.FFmpegThreads, true), plan); err != nil {
+	args := plan.developArguments(filepath.Join(folder, thinned), j.FFmpegThreads, shooting{of: every, posters: true})
+	if err := j.runShots(ctx, folder, args, plan); err != nil {
 		return nil, err
 	}
 	shots, err := readShots(folder)
 	if err != nil || len(shots) == len(times) {
 		return shots, err
 	}
-	for i, at := range times {
-		args := plan.developArguments(folder, j.FFmpegThreads, i < candidates, "-seek_timestamp", "1", "-noaccurate_seek", "-ss", fmt.Sprintf("%.3f", at+0.002))
+	if err := j.runShots(ctx, folder, plan.singleArguments(filepath.Join(folder, thinned)), plan); err != nil {
+		return nil, err
+	}
+	for n := range times {
+		single := filepath.Join(folder, fmt.Sprintf(singlePattern, n))
+		args := plan.developArguments(single, j.FFmpegThreads, shooting{of: every, posters: n < candidates})
 		var f *failure
 		if err := j.runShots(ctx, folder, args, plan); err != nil && !errors.As(err, &f) { // else one is missing
 			return nil, err
