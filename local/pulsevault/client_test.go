@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 	"time"
 
 	"pulsevault/pkg/hls"
+	"pulsevault/pkg/storyboard"
 )
 
 // client uses one server as a phone and a player do.
@@ -203,6 +207,44 @@ func (c client) wantPlays(videoID string) {
 	report, err := hls.Lint(c.t.Context(), source)
 	if err != nil || !report.OK() {
 		c.t.Errorf("lint: %v, %v: %+v", err, report.Failed(), report.Results)
+	}
+}
+
+// wantPreview fetches the poster, the storyboard, and by the links in that every sheet, as a page does: they are pictures, and
+// each cue shows a part of one.
+func (c client) wantPreview(videoID string) {
+	c.t.Helper()
+	if poster := c.do(200, "GET", c.sign(videoID, "poster.jpg"), nil); poster.header.Get("Content-Type") != "image/jpeg" {
+		c.t.Errorf("the poster is %s", poster.header.Get("Content-Type"))
+	} else if _, err := jpeg.Decode(bytes.NewReader(poster.body)); err != nil {
+		c.t.Errorf("the poster: %v", err)
+	}
+	link := c.sign(videoID, "storyboard.vtt")
+	cues, err := storyboard.Unmarshal(c.do(200, "GET", link, nil).body)
+	if err != nil || len(cues) == 0 {
+		c.t.Fatalf("storyboard: %d cues, %v", len(cues), err)
+	}
+	base, err := url.Parse(c.url + link)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	sheets := map[string]image.Rectangle{}
+	for _, cue := range cues {
+		target, err := base.Parse(cue.URI)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if _, known := sheets[cue.URI]; !known {
+			answer := client{c.t, ""}.do(200, "GET", target.String(), nil)
+			sheet, err := jpeg.DecodeConfig(bytes.NewReader(answer.body))
+			if err != nil || answer.header.Get("Content-Type") != "image/jpeg" {
+				c.t.Errorf("%s: %v, %s", cue.URI, err, answer.header.Get("Content-Type"))
+			}
+			sheets[cue.URI] = image.Rect(0, 0, sheet.Width, sheet.Height)
+		}
+		if part := image.Rect(cue.X, cue.Y, cue.X+cue.Width, cue.Y+cue.Height); !part.In(sheets[cue.URI]) {
+			c.t.Errorf("%v is no part of %v", part, sheets[cue.URI])
+		}
 	}
 }
 

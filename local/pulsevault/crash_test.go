@@ -15,7 +15,7 @@ import (
 var arrows = []string{
 	"upload/written", "upload/synced", "upload/recorded", "upload/completed", "upload/audited",
 	"finalize/recorded", "finalize/marked", "finalize/moved", "finalize/meta", "finalize/audited", "finalize/queued",
-	"transcode/claimed", "transcode/first", "transcode/playable",
+	"transcode/claimed", "transcode/first", "transcode/playable", "transcode/sheets", "transcode/storyboard",
 	"transcode/encoded", "transcode/segments", "transcode/master", "transcode/meta", "transcode/audited", "transcode/unmarked",
 	"stream/audited",
 }
@@ -74,6 +74,7 @@ func wantSurvival(s *story, p place) {
 	s.await(s.videoID, "transcoded")
 	s.wantOriginal(s.videoID, s.content)
 	s.wantPlays(s.videoID)
+	s.wantPreview(s.videoID)
 	wantTidy(p.t, p.kept)
 	second.stop()
 	p.verifyAudit()

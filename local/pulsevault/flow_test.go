@@ -68,14 +68,17 @@ func wantWholeWay(c client, path, top string) {
 	c.await(id, "transcoded")
 	c.wantOriginal(id, content)
 	c.wantPlays(id)
+	c.wantPreview(id)
 	var r struct {
-		Status         string
-		Progress       float64
-		Renditions     []struct{ Name, Playlist string }
-		MasterPlaylist string
+		Status             string
+		Progress           float64
+		Renditions         []struct{ Name, Playlist string }
+		MasterPlaylist     string
+		Poster, Storyboard string
 	}
 	a := c.do(200, "GET", c.sign(id, "renditions"), nil)
-	if err := json.Unmarshal(a.body, &r); err != nil || r.Status != "ready" || r.Progress != 1 || len(r.Renditions) == 0 || r.MasterPlaylist == "" {
+	if err := json.Unmarshal(a.body, &r); err != nil || r.Status != "ready" || r.Progress != 1 || len(r.Renditions) == 0 || r.MasterPlaylist == "" ||
+		r.Poster != "poster.jpg" || r.Storyboard != "storyboard.vtt" {
 		c.t.Errorf("renditions %s, %v", a.body, err)
 	}
 	master := c.do(200, "GET", c.sign(id, "hls/master.m3u8"), nil)

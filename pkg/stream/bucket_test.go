@@ -14,10 +14,14 @@ import (
 	"pulsevault/pkg/media/mediatest"
 )
 
-// newBucketWorld is a world whose media are in a bucket, and of which no more than 100 bytes go through us.
-func newBucketWorld(t *testing.T) *world {
+// newBucketWorld is a world whose media are in a bucket, and of which no more than 100 bytes go through us. What prepare adds
+// to its folder is there too.
+func newBucketWorld(t *testing.T, prepare ...func(*world)) *world {
 	t.Helper()
 	w, bucket := newWorld(t), mediatest.StartS3(t).Open(t)
+	for _, p := range prepare {
+		p(w)
+	}
 	err := filepath.WalkDir(w.folder, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

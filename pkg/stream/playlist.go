@@ -15,7 +15,6 @@ import (
 
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
-	"pulsevault/pkg/web"
 )
 
 // cachePlaylist lets a player keep a playlist, but ask each time whether it still holds: renditions join it.
@@ -26,11 +25,10 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 	if err != nil {
 		return err
 	}
-	v, err := s.Videos.Get(r.Context(), id)
+	until, err := s.until(r.Context(), id, expiresAt)
 	if err != nil {
 		return err
 	}
-	until := expiresAt.Add(time.Duration(v.Duration * float64(time.Second)))
 	if err := s.signURIs(r.Context(), parsed, id, path.Dir(name), until); err != nil {
 		return err
 	}
@@ -38,6 +36,17 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 	if err != nil {
 		return fmt.Errorf("sign playlist: %w", err)
 	}
+	return s.serveSigned(w, r, id, name, signed)
+}
+
+// until is how long links last that are given to whoever has one that expires: that long, and the video's duration.
+func (s *Streamer) until(ctx context.Context, id vault.VideoID, expiresAt time.Time) (time.Time, error) {
+	v, err := s.Videos.Get(ctx, id)
+	return expiresAt.Add(time.Duration(v.Duration * float64(time.Second))), err
+}
+
+// serveSigned answers with a file that was signed on the way out.
+func (s *Streamer) serveSigned(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, signed []byte) error {
 	if err := s.note(r, id, name); err != nil {
 		return err
 	}
@@ -69,9 +78,7 @@ func (s *Streamer) readPlaylist(ctx context.Context, key string) (playlist.Playl
 // signURIs gives each URI of a playlist in folder its own token. The URIs stay relative, but for those of segments that
 // are fetched elsewhere.
 func (s *Streamer) signURIs(ctx context.Context, p playlist.Playlist, id vault.VideoID, folder string, until time.Time) error {
-	sign := func(uri string) string {
-		return uri + "?token=" + s.Signer.Sign(string(id), path.Join(folder, uri), until)
-	}
+	sign := func(uri string) string { return s.signURI(id, folder, uri, until) }
 	switch p := p.(type) {
 	case *playlist.Multivariant:
 		for _, v := range p.Variants {
@@ -85,11 +92,7 @@ func (s *Streamer) signURIs(ctx context.Context, p playlist.Playlist, id vault.V
 		}
 	case *playlist.Media:
 		for _, seg := range p.Segments {
-			if s.Links == nil {
-				seg.URI = sign(seg.URI)
-				continue
-			}
-			link, err := s.Links.Link(ctx, media.VideoKey(id)+"/"+path.Join(folder, seg.URI), until)
+			link, err := s.fileURI(ctx, id, folder, seg.URI, until)
 			if err != nil {
 				return fmt.Errorf("sign playlist: %w", err)
 			}
@@ -99,80 +102,15 @@ func (s *Streamer) signURIs(ctx context.Context, p playlist.Playlist, id vault.V
 	return nil
 }
 
-func (s *Streamer) serveMetadata(w http.ResponseWriter, r *http.Request, id vault.VideoID) error {
-	public, err := s.Videos.Public(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	if err := s.note(r, id, "metadata"); err != nil {
-		return err
-	}
-	w.Header().Set("Cache-Control", "private, no-store")
-	web.RawJSON(w, r, http.StatusOK, public)
-	return nil
+// signURI gives a URI in folder its own token. It stays relative.
+func (s *Streamer) signURI(id vault.VideoID, folder, uri string, until time.Time) string {
+	return uri + "?token=" + s.Signer.Sign(string(id), path.Join(folder, uri), until)
 }
 
-type rendition struct {
-	Name      string   `json:"name"`
-	Playlist  string   `json:"playlist"`
-	Width     int      `json:"width"`
-	Height    int      `json:"height"`
-	Bandwidth int      `json:"bandwidth"` // peak, bits per second
-	Codecs    []string `json:"codecs"`
-}
-
-type renditionsAnswer struct {
-	Renditions     []rendition `json:"renditions"`
-	Status         string      `json:"status"`
-	Progress       float64     `json:"progress"`
-	MasterPlaylist *string     `json:"masterPlaylist"` // a path to sign, null until there is one
-}
-
-func (s *Streamer) serveRenditions(w http.ResponseWriter, r *http.Request, id vault.VideoID) error {
-	v, err := s.Videos.Get(r.Context(), id)
-	if err != nil {
-		return err
+// fileURI is what leads to a file that players only fetch: to us, or to where it can be had without us.
+func (s *Streamer) fileURI(ctx context.Context, id vault.VideoID, folder, uri string, until time.Time) (string, error) {
+	if s.Links == nil {
+		return s.signURI(id, folder, uri, until), nil
 	}
-	a := renditionsAnswer{Renditions: []rendition{}}
-	switch v.Status {
-	case vault.Uploaded:
-		a.Status = "pending"
-	case vault.Transcoding:
-		a.Status = "processing"
-		a.Progress, _ = s.Progress.Progress(r.Context(), id)
-	case vault.Transcoded:
-		a.Status, a.Progress = "ready", 1
-	case vault.TranscodeFailed:
-		a.Status = "failed"
-	}
-	master, err := s.readPlaylist(r.Context(), media.HLSKey(id, media.MasterPlaylist))
-	switch {
-	case err == nil:
-		name := "hls/" + media.MasterPlaylist
-		a.MasterPlaylist, a.Renditions = &name, renditionsOf(master)
-	case vault.KindOf(err) != vault.NotFound:
-		return err
-	}
-	if err := s.note(r, id, "renditions"); err != nil {
-		return err
-	}
-	w.Header().Set("Cache-Control", "private, no-store")
-	web.JSON(w, r, http.StatusOK, a)
-	return nil
-}
-
-func renditionsOf(p playlist.Playlist) []rendition {
-	master, ok := p.(*playlist.Multivariant)
-	if !ok {
-		return []rendition{}
-	}
-	list := make([]rendition, 0, len(master.Variants))
-	for _, v := range master.Variants {
-		r := rendition{
-			Name: media.RenditionName(v.URI), Playlist: "hls/" + v.URI, Bandwidth: v.Bandwidth, Codecs: v.Codecs,
-		}
-		_, _ = fmt.Sscanf(v.Resolution, "%dx%d", &r.Width, &r.Height) // stays 0x0 if there is none
-		list = append(list, r)
-	}
-	return list
+	return s.Links.Link(ctx, media.VideoKey(id)+"/"+path.Join(folder, uri), until)
 }

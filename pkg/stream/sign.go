@@ -3,7 +3,8 @@
 // A link is /media/videos/{videoId}/{path}?token=…, with a token of package token. Playlists are stored with plain
 // relative URIs; on the way out each URI gets a token of its own, which lives as long as the one of the request plus the
 // duration of the video, so that whoever was let in at the start may watch to the end. Where the media are in a bucket,
-// the URI of a segment becomes a link to the bucket itself, for as long: the playlist is what is audited then.
+// the URI of a segment becomes a link to the bucket itself, for as long: the playlist is what is audited then. A storyboard is
+// signed as playlists are, and its sheets are like segments.
 package stream
 
 import (
@@ -31,6 +32,7 @@ type Auditor interface {
 type Media interface {
 	Open(ctx context.Context, key string) (media.Object, error)
 	Read(ctx context.Context, key string) (data []byte, version string, err error)
+	Stamp(ctx context.Context, key string) (version string, err error)
 }
 
 // Videos tells about videos: *metadata.Store.
