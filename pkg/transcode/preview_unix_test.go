@@ -22,12 +22,12 @@ import (
 // script.
 func stumbling(t *testing.T, script string) {
 	t.Helper()
-	real, err := exec.LookPath("ffmpeg")
+	ffmpeg, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		t.Skip("NOT TESTED: ffmpeg is not installed")
 	}
 	folder := t.TempDir()
-	program := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in\n*thumb_*) %s ;;\nesac\nexec %s \"$@\"\n", script, real)
+	program := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in\n*thumb_*) %s ;;\nesac\nexec %s \"$@\"\n", script, ffmpeg)
 	if err := os.WriteFile(filepath.Join(folder, "ffmpeg"), []byte(program), 0o700); err != nil { //nolint:gosec // it is to be run
 		t.Fatal(err)
 	}

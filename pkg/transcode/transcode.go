@@ -7,6 +7,8 @@
 //	its files, moved to hls/               each whole before it is moved
 //	master.m3u8                            from here on the video plays
 //	meta.json                              how long it is; still transcoding
+//	poster.jpg, and sheets of pictures     once; that they cannot be made is no failure
+//	storyboard.vtt                         which leads to the sheets
 //	the ladder, in the work folder
 //	its files, moved to hls/
 //	master.m3u8, replaced                  the source is no longer in it, but its files stay
