@@ -93,6 +93,10 @@ func uploadRequests(location string) (all []exchange) {
 		all = append(all, exchange{"PATCH", location, "12345", headers}, exchange{"POST", location, "12345", with(headers, "X-HTTP-Method-Override", "PATCH")})
 	}
 	all = append(all, exchange{"PATCH", location, strings.Repeat("x", 11), with(piece, "Upload-Offset", "0")})
+	for _, checksum := range []string{"sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "sha1 x", "md5 x", "sha256", ""} {
+		all = append(all, exchange{"PATCH", location, "12345", with(piece, "Upload-Offset", "0", "Upload-Checksum", checksum)},
+			exchange{"POST", "/uploads", "12345", with(piece, "Upload-Length", "5", "Upload-Checksum", checksum)})
+	}
 	for _, id := range []string{"x", "..", "%2e%2e", "00000000-0000-7000-8000-000000000000", "A", "%00", "a%20b", "%C3%A4"} {
 		all = append(all, exchange{"HEAD", "/uploads/" + id, "", tus}, exchange{"PATCH", "/uploads/" + id, "x", with(piece, "Upload-Offset", "0")},
 			exchange{"DELETE", "/uploads/" + id, "", tus}, exchange{"GET", "/uploads/status/" + id, "", nil})

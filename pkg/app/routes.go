@@ -107,7 +107,7 @@ func allow(methods []string, h http.Handler) web.Methods {
 
 // tusHeaders are the headers that a tus client in a browser sends and reads.
 var tusHeaders = []string{
-	"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Upload-Offset", "Upload-Length",
+	"Location", "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm", "Upload-Offset", "Upload-Length",
 	"Upload-Metadata", "Upload-Expires", "Upload-Defer-Length",
 }
 

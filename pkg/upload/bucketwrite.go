@@ -19,19 +19,29 @@ import (
 	"pulsevault/pkg/vault"
 )
 
-// Append gathers bytes into parts. Whenever one is full it goes to S3, and then the record moves on; what is left at the
-// end, too short for a part, becomes an object of its own, with which the next piece begins.
-func (b *Bucket) Append(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error) {
+// Append gathers bytes into parts. Whenever one is full it goes to S3, and then the record moves on, of a piece with a
+// checksum only at its end; what is left at the end, too short for a part, becomes an object of its own, with which the
+// next piece begins.
+func (b *Bucket) Append(ctx context.Context, u *vault.Upload, src io.Reader, claim *Claim) (int64, error) {
 	h, err := restoreHash(*u)
 	if err != nil {
 		return 0, err
 	}
 	// The client may go: what has arrived by then is kept.
-	p := &parcel{bucket: b, ctx: context.WithoutCancel(ctx), upload: u, hash: h, start: u.Offset, at: u.Offset}
+	p := &parcel{
+		bucket: b, ctx: context.WithoutCancel(ctx), upload: u, sent: *u.Multipart,
+		hash: h, proof: claim.prove(u.Offset, h), start: u.Offset, at: u.Offset,
+	}
 	if err := p.open(); err != nil {
 		return 0, err
 	}
-	readErr, err := p.take(src)
+	readErr, err := p.take(p.proof.tee(src))
+	if p.proof != nil {
+		err = errors.Join(err, readErr)
+	}
+	if err == nil {
+		err = p.proof.verify()
+	}
 	if err == nil {
 		err = p.finish()
 	}
@@ -45,8 +55,10 @@ func (b *Bucket) Append(ctx context.Context, u *vault.Upload, src io.Reader) (in
 type parcel struct {
 	bucket *Bucket
 	ctx    context.Context
-	upload *vault.Upload // the record, as far as it is in the bucket
+	upload *vault.Upload   // the record, as far as it is in the bucket
+	sent   vault.Multipart // what is in the bucket; of a piece with a checksum the record does not know it yet
 	hash   hash.Hash
+	proof  *proof
 	start  int64 // offset at which the piece begins
 	at     int64 // offset up to which bytes are taken and hashed
 	buf    []byte
@@ -92,7 +104,11 @@ func (p *parcel) partSize() int64 {
 func (p *parcel) take(src io.Reader) (readErr, err error) {
 	for {
 		if len(p.buf) == cap(p.buf) && len(p.buf) > 0 {
-			if err := p.send(); err != nil {
+			err := p.send()
+			if err == nil && p.proof == nil {
+				err = p.commit()
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -120,51 +136,59 @@ func (p *parcel) take(src io.Reader) (readErr, err error) {
 func (p *parcel) send() error {
 	ctx, cancel := context.WithTimeout(p.ctx, partTimeout)
 	defer cancel()
-	m := p.upload.Multipart
 	out, err := p.bucket.Media.Client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: &p.bucket.Media.Name, Key: aws.String(media.OriginalKey(p.upload.VideoID)), UploadId: &m.ID,
-		PartNumber: aws.Int32(int32(len(m.Parts)) + 1), Body: bytes.NewReader(p.buf), ContentLength: aws.Int64(int64(len(p.buf))),
+		Bucket: &p.bucket.Media.Name, Key: aws.String(media.OriginalKey(p.upload.VideoID)), UploadId: &p.sent.ID,
+		PartNumber: aws.Int32(int32(len(p.sent.Parts)) + 1), Body: bytes.NewReader(p.buf), ContentLength: aws.Int64(int64(len(p.buf))),
 	})
 	if err != nil {
 		return media.BucketError("send a part of upload "+string(p.upload.UploadID), err)
 	}
 	failpoint.Hit("upload/written")
-	next := *m
-	next.Parts = append(slices.Clip(m.Parts), vault.Part{ETag: aws.ToString(out.ETag), Size: int64(len(p.buf))})
-	next.Tail, next.TailSize = "", 0
-	if err := p.commit(next); err != nil {
-		return err
-	}
+	p.sent.Parts = append(slices.Clip(p.sent.Parts), vault.Part{ETag: aws.ToString(out.ETag), Size: int64(len(p.buf))})
+	p.sent.Tail, p.sent.TailSize = "", 0
 	p.buf = p.buf[:0]
 	return nil
 }
 
 // finish keeps what is left at the end of the piece: as the last part, or, if more is to come, for the next piece.
 func (p *parcel) finish() error {
-	switch p.at {
-	case p.upload.Offset: // all of it has been sent, or there was nothing
+	if p.at == p.upload.Offset { // all of it counts already, or there was nothing
 		return nil
-	case p.upload.Size:
-		return p.send()
 	}
-	next := *p.upload.Multipart
-	next.Tail, next.TailSize = tailPrefix(p.upload.UploadID)+uuid.NewString(), int64(len(p.buf))
-	if _, err := p.bucket.Media.Write(p.ctx, next.Tail, p.buf, media.None); err != nil {
+	var err error
+	switch {
+	case len(p.buf) == 0: // it ends where a part does
+	case p.at == p.upload.Size:
+		err = p.send()
+	default:
+		err = p.keep()
+	}
+	if err != nil {
+		return err
+	}
+	return p.commit()
+}
+
+// keep makes an object of what is too short for a part.
+func (p *parcel) keep() error {
+	key := tailPrefix(p.upload.UploadID) + uuid.NewString()
+	if _, err := p.bucket.Media.Write(p.ctx, key, p.buf, media.None); err != nil {
 		return err
 	}
 	failpoint.Hit("upload/written")
-	return p.commit(next)
+	p.sent.Tail, p.sent.TailSize = key, int64(len(p.buf))
+	return nil
 }
 
 // commit lets the record move on to what is in the bucket now.
-func (p *parcel) commit(m vault.Multipart) error {
+func (p *parcel) commit() error {
 	failpoint.Hit("upload/synced")
 	state, err := marshalHash(p.hash)
 	if err != nil {
 		return err
 	}
 	old := p.upload.Multipart.Tail
-	next := *p.upload
+	next, m := *p.upload, p.sent
 	m.Head = p.head
 	next.Multipart, next.Offset, next.HashState = &m, p.at, state
 	next.ExpiresAt = p.bucket.Now().UTC().Add(p.bucket.Expiry)

@@ -17,19 +17,20 @@ import (
 const pieceType = "application/offset+octet-stream"
 
 // check refuses what tusd would let pass: an id that is none, a number that it reads too kindly, a piece of the wrong type,
-// and a first piece that is longer than its upload, for which tusd would create one that nobody hears of.
-func (h *Handler) check(r *http.Request, id string) error {
+// and a first piece that is longer than its upload, for which tusd would create one that nobody hears of. It returns what
+// the client says of its piece, if it does.
+func (h *Handler) check(r *http.Request, id string) (*Claim, error) {
 	if id != "" {
 		if _, err := vault.ParseUploadID(id); err != nil {
-			return errNotFound()
+			return nil, errNotFound()
 		}
 	}
 	length, err := number(r, "Upload-Length", "invalid_upload_length")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := number(r, "Upload-Offset", "invalid_offset"); err != nil {
-		return err
+		return nil, err
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	isPiece := err == nil && mediaType == pieceType
@@ -38,11 +39,13 @@ func (h *Handler) check(r *http.Request, id string) error {
 	}
 	switch {
 	case id != "" && r.Method == http.MethodPatch && !isPiece:
-		return vault.Errorf(vault.Unsupported, "invalid_content_type", "a piece must be sent as %s", pieceType)
+		return nil, vault.Errorf(vault.Unsupported, "invalid_content_type", "a piece must be sent as %s", pieceType)
 	case id == "" && isPiece && length >= 0 && r.ContentLength > length:
-		return vault.Errorf(vault.TooLarge, "upload_size_exceeded", "the piece is longer than the upload that it begins")
+		return nil, vault.Errorf(vault.TooLarge, "upload_size_exceeded", "the piece is longer than the upload that it begins")
+	case !isPiece:
+		return nil, nil
 	}
-	return nil
+	return ParseClaim(r.Header.Values(claimHeader))
 }
 
 var digits = regexp.MustCompile(`^[0-9]{1,19}$`)
@@ -69,11 +72,16 @@ func allowed(id string) string {
 	return "DELETE, HEAD, OPTIONS, PATCH"
 }
 
-// body tells tusd that what it cannot read is the client's fault where it is: broken chunks are no failure of ours.
-type body struct{ io.ReadCloser }
+// body tells tusd that what it cannot read is the client's fault where it is: broken chunks are no failure of ours. And it
+// notes when the client has sent all that it wanted to.
+type body struct {
+	io.ReadCloser
+	exchange *exchange
+}
 
 func (b body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.exchange.ended = b.exchange.ended || errors.Is(err, io.EOF)
 	var network net.Error
 	switch {
 	case err == nil, errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, http.ErrBodyReadAfterClose):

@@ -1,11 +1,13 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -28,7 +30,7 @@ func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handle
 		return nil, tusError(err)
 	}
 	noteExpiry(ctx, u)
-	return &session{store: s, upload: u}, nil
+	return &session{store: s, upload: u, created: true}, nil
 }
 
 func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, error) {
@@ -53,18 +55,38 @@ func (s dataStore) AsTerminatableUpload(u handler.Upload) handler.TerminatableUp
 
 // session is an upload for the time of one request, which holds its lock.
 type session struct {
-	store  dataStore
-	upload vault.Upload
+	store   dataStore
+	upload  vault.Upload
+	created bool // by this very request
 }
 
 func (s *session) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
-	exchangeOf(ctx).interrupt.begin()
+	x := exchangeOf(ctx)
+	x.interrupt.begin()
 	if offset != s.upload.Offset {
 		return 0, handler.ErrMismatchOffset
 	}
-	n, err := s.store.store.Append(ctx, &s.upload, src)
+	n, err := s.store.store.Append(ctx, &s.upload, src, x.claim)
 	noteExpiry(ctx, s.upload)
+	if vault.KindOf(err) == vault.Unprocessable {
+		err = s.mismatch(ctx, src, err)
+	}
 	return n, tusError(err)
+}
+
+// mismatch tells a piece that was damaged from one that was cut short, of which tusd shows the store the end only: it will
+// say itself what has happened. An upload that was to begin with a damaged piece does not: nobody would hear of it.
+func (s *session) mismatch(ctx context.Context, src io.Reader, err error) error {
+	x := exchangeOf(ctx)
+	_, _ = src.Read(make([]byte, 1)) // a store need not have read further than the upload goes
+	switch {
+	case !x.ended:
+		return nil
+	case s.created:
+		x.expires = time.Time{}
+		return cmp.Or(s.store.store.Remove(ctx, s.upload), err)
+	}
+	return err
 }
 
 func (s *session) GetInfo(context.Context) (handler.FileInfo, error) {
@@ -98,6 +120,8 @@ func tusError(err error) error {
 		return handler.ErrNotFound
 	case vault.Conflict:
 		return handler.NewError("ERR_UPLOAD_CHANGED", e.Message, http.StatusConflict)
+	case vault.Unprocessable:
+		return handler.NewError("ERR_"+strings.ToUpper(e.Code), e.Message, statusMismatch)
 	case vault.NoSpace:
 		return handler.NewError("ERR_NO_SPACE", e.Message, http.StatusInsufficientStorage)
 	case vault.Unavailable:
@@ -108,4 +132,7 @@ func tusError(err error) error {
 	return err
 }
 
-const unavailableRetry = 5 // seconds
+const (
+	unavailableRetry = 5   // seconds
+	statusMismatch   = 460 // "Checksum Mismatch", as tus calls it
+)

@@ -151,14 +151,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Method = override
 	}
 	id := r.PathValue("id")
-	if err := h.check(r, id); err != nil {
+	claim, err := h.check(r, id)
+	if err != nil {
 		w.Header().Set("Tus-Resumable", "1.0.0")
 		web.Fail(w, r, err)
 		return
 	}
-	x := &exchange{client: web.Client(r), requestID: web.RequestID(r)}
+	x := &exchange{client: web.Client(r), requestID: web.RequestID(r), claim: claim}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	r.Body = body{r.Body}
+	r.Body = body{r.Body, x}
 	tw := &tusWriter{ResponseWriter: w, request: r, exchange: x, prefix: h.PublicPath}
 	h.tus.ServeHTTP(tw, r)
 	tw.finish()
@@ -195,6 +196,8 @@ type exchangeKey struct{}
 // exchange is what handler, hooks and store tell one another about a request; tusd carries only the context.
 type exchange struct {
 	client, requestID string
+	claim             *Claim // what the client says of its piece
+	ended             bool   // the body has been read to its end
 	expires           time.Time
 	interrupt         interrupt
 }
@@ -230,7 +233,8 @@ func (w *tusWriter) WriteHeader(status int) {
 		h.Set("Location", w.prefix+"/uploads/"+location[strings.LastIndexByte(location, '/')+1:])
 	}
 	if h.Get("Tus-Extension") != "" {
-		h.Set("Tus-Extension", h.Get("Tus-Extension")+",expiration")
+		h.Set("Tus-Extension", h.Get("Tus-Extension")+",expiration,checksum")
+		h.Set("Tus-Checksum-Algorithm", algorithms)
 	}
 	if !w.exchange.expires.IsZero() && w.request.Method != http.MethodDelete {
 		h.Set("Upload-Expires", w.exchange.expires.UTC().Format(http.TimeFormat))

@@ -27,6 +27,10 @@ func TestDiskFull(t *testing.T) {
 	if err := os.WriteFile(hog, make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	w.expect(w.patch(id, 1<<20, bytes.NewReader(data[1<<20:]), "Upload-Checksum: "+claimOf("sha1", data[1<<20:])), 507)
+	if got := w.offset(id); got != 1<<20 {
+		t.Fatalf("offset %d: some of a piece with a checksum counts", got)
+	}
 	w.expect(w.patch(id, 1<<20, bytes.NewReader(data[1<<20:])), 507)
 	got := w.offset(id)
 	if got < 1<<20 {

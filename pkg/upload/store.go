@@ -14,7 +14,8 @@
 // A piece is written at the record's offset, synced, and only then does the record move on to the new offset: what an
 // answer acknowledges is on disk. Bytes beyond the record's offset are the rest of a piece that nobody was told about;
 // they are cut off when the upload is resumed. While a piece is coming in, the record moves on every 64 MiB, so that a
-// crash costs no more than that. With the offset goes the state of the SHA-256 over the bytes before it, so that the
+// crash costs no more than that; but of a piece that was sent with a checksum nothing counts before the whole of it has
+// arrived and matches. With the offset goes the state of the SHA-256 over the bytes before it, so that the
 // checksum of the whole is known when the last byte is there.
 package upload
 
@@ -48,7 +49,9 @@ type Store interface {
 	// Append adds what src gives to the upload and returns how many bytes it took. Those bytes, the record and the hash
 	// state are durable when it returns without an error of its own; src's error comes with what it gave before. After
 	// another error the record stands at an offset up to which everything is durable; the bytes beyond do not count.
-	Append(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error)
+	// With a claim, the bytes count only if src ends without an error and they match; the record, and who reads it, knows
+	// nothing of them before. If they do not match, that is an Unprocessable error.
+	Append(ctx context.Context, u *vault.Upload, src io.Reader, claim *Claim) (int64, error)
 	// Remove forgets an upload.
 	Remove(ctx context.Context, u vault.Upload) error
 }

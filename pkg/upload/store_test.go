@@ -52,7 +52,7 @@ func sendPieces(t *testing.T, s store, id vault.UploadID, data []byte, pieces ..
 			t.Fatal(err)
 		}
 		n := int64(pieces[0])
-		taken, err := s.Append(t.Context(), &u, bytes.NewReader(data[u.Offset:u.Offset+n]))
+		taken, err := s.Append(t.Context(), &u, bytes.NewReader(data[u.Offset:u.Offset+n]), nil)
 		if err != nil || taken != n {
 			t.Fatalf("%d of %d bytes taken, %v", taken, n, err)
 		}
@@ -117,7 +117,7 @@ func TestStoreKeepsWhatComesBeforeAnError(t *testing.T) {
 		u := create(t, s, len(data))
 		for _, end := range []int64{1 << 20, 9 << 20, 9<<20 + 1} {
 			src := io.MultiReader(bytes.NewReader(data[u.Offset:end]), iotest.ErrReader(broken))
-			if _, err := s.Append(t.Context(), &u, src); !errors.Is(err, broken) {
+			if _, err := s.Append(t.Context(), &u, src, nil); !errors.Is(err, broken) {
 				t.Fatal(err)
 			}
 			if u = sendPieces(t, s, u.UploadID, data); u.Offset != end {
@@ -185,18 +185,18 @@ func TestBucketCountsOneOfTwoWriters(t *testing.T) {
 	pipe, sender := io.Pipe()
 	done := make(chan error)
 	go func() { // has begun before the first goes on, and ends after it
-		_, err := s.Append(t.Context(), &between, pipe)
+		_, err := s.Append(t.Context(), &between, pipe, nil)
 		done <- err
 	}()
 	_, _ = sender.Write(make([]byte, 100))
-	if _, err := s.Append(t.Context(), &first, bytes.NewReader(data[1000:2000])); err != nil {
+	if _, err := s.Append(t.Context(), &first, bytes.NewReader(data[1000:2000]), nil); err != nil {
 		t.Fatal(err)
 	}
 	_ = sender.Close()
 	if err := <-done; vault.KindOf(err) != vault.Conflict {
 		t.Errorf("the writer in between: %v", err)
 	}
-	if _, err := s.Append(t.Context(), &late, bytes.NewReader(make([]byte, 500))); vault.KindOf(err) != vault.Conflict {
+	if _, err := s.Append(t.Context(), &late, bytes.NewReader(make([]byte, 500)), nil); vault.KindOf(err) != vault.Conflict {
 		t.Errorf("the late writer: %v", err)
 	}
 	u := sendPieces(t, s, id, data, len(data)-2000)

@@ -359,7 +359,7 @@ func TestMethodOverride(t *testing.T) {
 func TestOptionsTellsTheExtensions(t *testing.T) {
 	w := newWorld(t)
 	resp := w.expect(w.do("OPTIONS", "/uploads", nil), 200)
-	if got := resp.Header.Get("Tus-Extension"); got != "creation,creation-with-upload,termination,expiration" {
+	if got := resp.Header.Get("Tus-Extension"); got != "creation,creation-with-upload,termination,expiration,checksum" {
 		t.Errorf("Tus-Extension = %q", got)
 	}
 	if got := resp.Header.Get("Tus-Max-Size"); got != strconv.Itoa(maxSize) {

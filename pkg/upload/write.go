@@ -16,13 +16,13 @@ import (
 const checkpoint = 64 << 20
 
 // Append writes a piece at the record's offset.
-func (d *Dir) Append(ctx context.Context, u *vault.Upload, src io.Reader) (int64, error) {
+func (d *Dir) Append(ctx context.Context, u *vault.Upload, src io.Reader, claim *Claim) (int64, error) {
 	f, err := openData(d.DataPath(u.UploadID))
 	if err != nil {
 		return 0, fmt.Errorf("open upload %s: %w", u.UploadID, err)
 	}
 	p := &piece{dir: d, file: f, upload: *u, start: u.Offset}
-	n, err := p.take(ctx, src)
+	n, err := p.take(ctx, src, claim)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return 0, err
 	}
@@ -36,13 +36,14 @@ type piece struct {
 	dir    *Dir
 	file   *dataFile
 	hash   hash.Hash
+	proof  *proof       // of what the client says of the piece, if it does
 	start  int64        // offset at which the piece begins
 	taken  int64        // bytes of it that are written and hashed
 	upload vault.Upload // the record, as far as it is on disk
 	lost   bool         // nobody knows what is on disk: a sync failed, and a later one would not say
 }
 
-func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
+func (p *piece) take(ctx context.Context, src io.Reader, claim *Claim) (int64, error) {
 	if err := p.cutTail(); err != nil {
 		return 0, err
 	}
@@ -50,6 +51,7 @@ func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
 	if p.hash, err = restoreHash(p.upload); err != nil {
 		return 0, err
 	}
+	p.proof = claim.prove(p.start, p.hash)
 	// The blocks go round. Each channel has room for all of them, so nobody ever waits to pass one on.
 	empty, full, written := make(chan []byte, blocks), make(chan []byte, blocks), make(chan []byte, blocks)
 	for range blocks {
@@ -68,17 +70,31 @@ func (p *piece) take(ctx context.Context, src io.Reader) (int64, error) {
 			failed <- struct{}{}
 		}
 	})
-	readErr := readBlocks(src, p.start, p.upload.Size-p.start, full, empty, failed)
+	readErr := readBlocks(p.proof.tee(src), p.start, p.upload.Size-p.start, full, empty, failed)
 	close(full)
 	stages.Wait()
-	// After a write that failed, such as on a full disk, what was written before it still counts.
-	if err := errors.Join(writeErr, digestErr, p.acknowledge(ctx)); err != nil {
+	if err := p.settle(ctx, errors.Join(writeErr, digestErr), readErr); err != nil {
 		// Nobody was told of what lies beyond the record's offset. On a full disk it would only keep everybody from writing,
 		// the audit log too.
 		_ = p.file.Truncate(p.upload.Offset)
 		return 0, noSpace(err)
 	}
 	return p.taken, readErr
+}
+
+// settle acknowledges what counts of a piece: after a write that failed, such as on a full disk, what was written before
+// it, and of a piece with a checksum everything or nothing.
+func (p *piece) settle(ctx context.Context, writeErr, readErr error) error {
+	if p.proof == nil {
+		return errors.Join(writeErr, p.acknowledge(ctx))
+	}
+	if err := errors.Join(writeErr, readErr); err != nil {
+		return err
+	}
+	if err := p.proof.verify(); err != nil {
+		return err
+	}
+	return p.acknowledge(ctx)
 }
 
 // cutTail removes what lies beyond the record's offset: the end of a piece that was never acknowledged.
@@ -113,7 +129,8 @@ func (p *piece) write(full <-chan []byte, written chan<- []byte) error {
 	return nil
 }
 
-// digest hashes what is written, gives the blocks back, and lets checkpoints be made beside it.
+// digest hashes what is written, gives the blocks back, and lets checkpoints be made beside it, unless the piece has yet to
+// match its checksum.
 func (p *piece) digest(ctx context.Context, written <-chan []byte, empty chan<- []byte) error {
 	checkpoints := make(chan error, 1)
 	checkpoints <- nil // none is under way
@@ -122,7 +139,7 @@ func (p *piece) digest(ctx context.Context, written <-chan []byte, empty chan<- 
 		p.hash.Write(b) // never fails
 		p.taken += int64(len(b))
 		empty <- b
-		if p.taken-last < checkpoint {
+		if p.proof != nil || p.taken-last < checkpoint {
 			continue
 		}
 		select {
