@@ -102,6 +102,19 @@ sam-local: sam-build ## run the functions by `sam local start-api` on http://loc
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
 	@$(GO) test $(RACE) -timeout 40m $(TESTFLAGS) ./...
 
+FUZZTIME ?= 1m
+
+# What a target finds stays in testdata/fuzz beside it, and is a case of make test from then on.
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZTIME (1m), one after another, up to the first that finds something
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' $(SOURCES) | xargs -n 1 dirname | sort -u); do \
+		targets=$$($(GO) test -list '^Fuzz' ./$$package) || { echo "$$targets"; exit 1; }; \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package || exit 1; \
+		done; \
+	done
+
 .PHONY: lint lint-format lint-vet lint-staticcheck lint-golangci
 lint: lint-format lint-vet lint-staticcheck lint-golangci ## gofmt, vet for every platform, staticcheck, golangci-lint
 

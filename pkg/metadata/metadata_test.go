@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -101,8 +102,56 @@ func FuzzUnmarshal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := metadata.Marshal(v); err != nil {
-			t.Errorf("%s is read but cannot be written: %v", data, err)
+		again, err := metadata.Marshal(v)
+		if err != nil {
+			t.Fatalf("%s is read but cannot be written: %v", data, err)
+		}
+		if back, err := metadata.Unmarshal(again); err != nil || !reflect.DeepEqual(back, v) {
+			t.Errorf("%s comes back as %+v, %v", again, back, err)
+		}
+	})
+}
+
+// Whatever a client calls its file, and whatever object it sends along: the record can be read again, its checksum is that
+// of the rest, and no text in it can be taken for a status or a checksum of ours.
+func FuzzMarshal(f *testing.F) {
+	for _, object := range []string{
+		`{}`, `{"status":"transcoded","checksum":"x"}`, `{"a":{"\"status\":":[{"checksum":"` + strings.Repeat("0", 64) + `"}]}}`, `{"a":1,"a":2}`,
+		`{"sta\u0074us":"x"}`, `{"n":1e400,"m":-0,"k":12345678901234567890}`, `{"\ud800":"\u2028"}`, `[]`, `null`, ``, "{\"a\":\"\xff\"}",
+	} {
+		f.Add("gait.mp4", "dr-no", object, 1.5)
+		f.Add(`","status":"transcoded","checksum":"`+strings.Repeat("0", 64)+`",`, "\x00\xff\u2028", object, 0.0)
+	}
+	member := regexp.MustCompile(`"checksum":"([0-9a-f]{64})",`)
+	f.Fuzz(func(t *testing.T, filename, user, object string, seconds float64) {
+		v := video("0190b2e0-7f1c-7cc3-98c4-dc0c0c07398f")
+		v.Filename, v.UserID, v.Duration = filename, user, seconds
+		var err error
+		if v.Metadata, err = metadata.Object(json.RawMessage(object)); err != nil {
+			v.Metadata = nil
+		}
+		data, err := metadata.Marshal(v)
+		if err != nil {
+			if seconds-seconds == 0 { // JSON has neither NaN nor infinity
+				t.Fatalf("cannot be written: %v", err)
+			}
+			return
+		}
+		back, err := metadata.Unmarshal(data)
+		v.Filename, v.UserID = strings.ToValidUTF8(filename, "\uFFFD"), strings.ToValidUTF8(user, "\uFFFD")
+		if len(back.Filename) != len(v.Filename) { // how many marks stand for bytes in a row is the encoder's choice
+			v.Filename, v.UserID = back.Filename, back.UserID
+		}
+		back.UserID = v.UserID
+		if err != nil || !reflect.DeepEqual(back, v) {
+			t.Errorf("%+v comes back as %+v, %v", v, back, err)
+		}
+		sum := sha256.Sum256(member.ReplaceAll(data, nil))
+		if found := member.FindAllSubmatch(data, -1); len(found) != 1 || string(found[0][1]) != hex.EncodeToString(sum[:]) {
+			t.Errorf("a stranger cannot check %s", data)
+		}
+		if n := bytes.Count(data, []byte(`"status":"`)); n != 1 {
+			t.Errorf(`"status":" stands %d times in %s`, n, data)
 		}
 	})
 }

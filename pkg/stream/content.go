@@ -14,12 +14,13 @@ import (
 
 // serveContent answers ranges and conditions as RFC 9110 has them. http.ServeContent does, but for these things: it
 // refuses a Range header in a unit that it does not know, where section 14.2 has it ignored; it serves the last 0 bytes,
-// which section 14.1.2 calls unsatisfiable; it takes numbers with a sign, and none beyond 63 bits, where section 14.1.1 has
-// digits of any number; and its refusals are not JSON, carry the Cache-Control of the media, or lack Content-Range.
+// which section 14.1.2 calls unsatisfiable; of an empty file it serves the last bytes as a range from 0 to -1; it takes
+// numbers with a sign, and none beyond 63 bits, where section 14.1.1 has digits of any number; and its refusals are not
+// JSON, carry the Cache-Control of the media, or lack Content-Range.
 func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, content io.ReadSeeker, size int64) {
 	if rng := r.Header.Get("Range"); rng != "" {
 		unit, set, ok := strings.Cut(rng, "=")
-		if ok && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
+		if ok && size > 0 && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
 			r.Header.Set("Range", "bytes="+plainRanges(set))
 		} else {
 			r.Header.Del("Range")
@@ -43,7 +44,12 @@ func plainRanges(set string) string {
 	if strings.Contains(set, "+") {
 		return noRange
 	}
-	set = longNumber.ReplaceAllString(set, beyondEnd)
+	set = longNumber.ReplaceAllStringFunc(set, func(digits string) string {
+		if digits = strings.TrimLeft(digits, "0"); len(digits) <= len(beyondEnd) {
+			return "0" + digits
+		}
+		return beyondEnd
+	})
 	return emptySuffix.ReplaceAllString(set, "${1}"+beyondEnd+"-${2}")
 }
 

@@ -118,6 +118,48 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// What is signed verifies, for this path of this video, until its time; and for no other path, video, time or secret.
+func FuzzSign(f *testing.F) {
+	f.Add(secret, video, path, video, "hls/240p.m3u8", int64(60), int64(0))
+	f.Add(secret+"x", "a", "b/c", "a/b", "c", int64(1), int64(1))
+	f.Add(strings.Repeat("\x00", 32), "", "", "", "x", int64(-1), int64(3))
+	f.Add(secret, "a", "", "", "a", int64(1<<40), int64(1<<41))
+	f.Fuzz(func(t *testing.T, secret, video, path, otherVideo, otherPath string, seconds, later int64) {
+		clock := now
+		s, err := token.New(secret, "", func() time.Time { return clock })
+		if err != nil {
+			if len(secret) >= token.MinSecret {
+				t.Fatal(err)
+			}
+			return
+		}
+		ends := now.Unix() + seconds%(1<<50)
+		tok := s.Sign(video, path, time.Unix(ends, 999))
+		clock = now.Add(time.Duration(later % (1 << 30) * int64(time.Second)))
+		until, ok := s.Verify(tok, video, path)
+		if want := ends > 0 && clock.Unix() < ends; ok != want || ok && until.Unix() != ends {
+			t.Errorf("%q verifies as %v until %v; it ends at %d and it is %d", tok, ok, until, ends, clock.Unix())
+		}
+		// No id holds a colon, so no two pairs are hashed as one.
+		same := video == otherVideo && path == otherPath || strings.Contains(video+otherVideo, ":")
+		if _, ok := s.Verify(tok, otherVideo, otherPath); ok && !same {
+			t.Errorf("the token of %q %q is good for %q %q", video, path, otherVideo, otherPath)
+		}
+		next, err := token.New(secret+"x", secret, func() time.Time { return clock })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, still := next.Verify(tok, video, path); still != ok {
+			t.Errorf("after a change of the secret the token verifies as %v", still)
+		}
+		if changed, err := token.New(secret+"y", "", func() time.Time { return clock }); err != nil {
+			t.Fatal(err)
+		} else if _, good := changed.Verify(tok, video, path); good {
+			t.Error("the token is good under another secret")
+		}
+	})
+}
+
 func BenchmarkSign(b *testing.B) {
 	s, err := token.New(secret, "", nil)
 	if err != nil {

@@ -47,8 +47,9 @@ func ParseClaim(values []string) (*Claim, error) {
 	if h == nil && len(values) == 1 && algorithm != "" {
 		return nil, vault.Errorf(vault.Invalid, "unknown_checksum_algorithm", "%s must be of an algorithm out of %s", claimHeader, algorithms)
 	}
-	sum, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if len(values) > 1 || h == nil || err != nil || len(sum) != h.Size() {
+	sum, err := base64.StdEncoding.DecodeString(encoded)
+	exact := base64.StdEncoding.EncodeToString(sum) == encoded // the decoder skips line ends, and bits that nothing stands for
+	if len(values) > 1 || h == nil || err != nil || len(sum) != h.Size() || !exact {
 		return nil, vault.Errorf(vault.Invalid, "invalid_checksum",
 			"%s must be one name of an algorithm, a space, and a checksum of that algorithm in base64", claimHeader)
 	}

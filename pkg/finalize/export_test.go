@@ -1,0 +1,4 @@
+package finalize
+
+// Sniff is what tells a file's type.
+var Sniff = sniff

@@ -1,0 +1,4 @@
+package stream
+
+// ServeContent is what answers ranges and conditions.
+var ServeContent = serveContent
