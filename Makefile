@@ -32,13 +32,17 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
+# With -n (-q, -t) the installer runs all the same, and says what it would do.
+SAY_ONLY = $(if $(or $(findstring n,$(FLAGS)),$(findstring q,$(FLAGS)),$(findstring t,$(FLAGS))),-n)
+FLAGS    = $(firstword -$(MAKEFLAGS))
+
 .PHONY: deps
-deps: ## install what running needs (ffmpeg) where it is missing
-	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe
+deps: ## install what running needs (ffmpeg) where it is missing (make -n deps says how)
+	+@GO="$(GO)" local/deps.sh $(SAY_ONLY) go ffmpeg ffprobe
 
 .PHONY: deps-test
 deps-test: ## install what the tests need (redis-server, an S3 server, curl, a C compiler for -race) as well
-	@GO="$(GO)" local/deps.sh go ffmpeg ffprobe redis-server curl $(if $(RACE),cc)
+	+@GO="$(GO)" local/deps.sh $(SAY_ONLY) go ffmpeg ffprobe redis-server curl $(if $(RACE),cc)
 	@$(MAKE) -s --no-print-directory $(VERSITYGW)
 
 .PHONY: build
