@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,19 +65,26 @@ func (b *Bucket) Create(ctx context.Context, size int64, metadata map[string]str
 func (b *Bucket) Get(ctx context.Context, id vault.UploadID) (vault.Upload, error) {
 	data, version, err := b.Media.Read(ctx, recordKey(id))
 	u, err := parseRecord(id, data, err)
-	if err == nil && (u.Multipart == nil || u.Offset != sizeOf(u.Multipart)) {
+	if err == nil && !placed(u) {
 		err = fmt.Errorf("read record of upload %s: it does not say where the bytes are", id)
 	}
 	u.Version = version
 	return u, err
 }
 
-func sizeOf(m *vault.Multipart) int64 {
-	n := m.TailSize
-	for _, p := range m.Parts {
-		n += p.Size
+// placed reports whether a record says where all of its bytes are.
+func placed(u vault.Upload) bool {
+	if u.Multipart == nil {
+		return false
 	}
-	return n
+	rest := u.Offset
+	for _, p := range append(slices.Clip(u.Multipart.Parts), vault.Part{Size: u.Multipart.TailSize}) {
+		if p.Size < 0 || p.Size > rest {
+			return false
+		}
+		rest -= p.Size
+	}
+	return rest == 0
 }
 
 // Save replaces the record that u was read from.

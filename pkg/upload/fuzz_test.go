@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,9 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tus/tusd/v2/pkg/memorylocker"
 
+	"pulsevault/pkg/media"
 	"pulsevault/pkg/upload"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -102,6 +106,50 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("the checksum is %s, %v, and a piece gets %v", sum, sumErr, err)
 		case u.Offset != before.Offset+n:
 			t.Errorf("%d bytes lead from %d to %d", n, before.Offset, u.Offset)
+		}
+	})
+}
+
+// oneObject is an S3 that holds the same object under every key.
+type oneObject []byte
+
+func (o oneObject) Do(r *http.Request) (*http.Response, error) {
+	rec := httptest.NewRecorder()
+	rec.Header().Set("ETag", `"etag"`)
+	_, _ = rec.Write(o)
+	resp := rec.Result()
+	resp.Request = r
+	return resp, nil
+}
+
+// A record in a bucket that can be read says of all bytes before its offset where they are.
+func FuzzBucketRecord(f *testing.F) {
+	const id = "0190b2e0-7f1c-7cc3-98c4-dc0c0c07398f"
+	for _, at := range []string{
+		`"offset":0,"multipart":{"id":"x","parts":null,"head":null}`, `"offset":15,"multipart":{"id":"x","parts":[{"etag":"a","size":5},{"etag":"b","size":7}],"tail":"t","tailSize":3,"head":"AAAA"}`,
+		`"offset":5`, `"offset":5,"multipart":{"parts":[{"size":10}],"tailSize":-5}`, `"offset":5,"multipart":{"parts":[{"size":-5},{"size":10}]}`, `"offset":20,"multipart":{"tailSize":19}`,
+		`"offset":2,"multipart":{"parts":[{"size":9223372036854775807},{"size":9223372036854775807}],"tailSize":4}`,
+	} {
+		f.Add([]byte(`{"uploadId":"` + id + `","videoId":"` + id + `","size":20,` + at + `}`))
+	}
+	f.Fuzz(func(t *testing.T, record []byte) {
+		m := media.NewBucket(
+			aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""), HTTPClient: oneObject(record)},
+			media.BucketOptions{Bucket: "pulsevault", Region: "eu-central-1", Endpoint: "http://127.0.0.1:1"},
+		)
+		b := &upload.Bucket{Media: m, Expiry: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+		u, err := b.Get(t.Context(), id)
+		if err != nil {
+			return
+		}
+		var n big.Int
+		for _, p := range append(u.Multipart.Parts, vault.Part{Size: u.Multipart.TailSize}) {
+			if n.Add(&n, big.NewInt(p.Size)); p.Size < 0 {
+				t.Errorf("%s is taken", record)
+			}
+		}
+		if n.Cmp(big.NewInt(u.Offset)) != 0 || u.Offset < 0 || u.Offset > u.Size || u.UploadID != id || u.Version == "" {
+			t.Errorf("%s is taken: %s bytes up to %d of %d", record, &n, u.Offset, u.Size)
 		}
 	})
 }
