@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ func (p Plan) arguments(path string, threads int, segmentName func(rendition str
 		if r.Copied {
 			args = append(args, "-map", fmt.Sprintf("0:%d", p.Source.Video), "-c:v", "copy")
 		} else {
-			args = append(args, p.encoder(r, threads, piece{})...)
+			args = append(args, p.picture(r, threads, piece{})...)
 		}
 		if p.Source.Audio >= 0 {
 			args = append(args, soundEncoder(i, r.AudioBitRate)...)
@@ -31,28 +32,18 @@ func (p Plan) arguments(path string, threads int, segmentName func(rendition str
 
 // reading are the options for reading a file that nobody has vetted.
 func (p Plan) reading(threads int) []string {
-	args := []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn"}
-	if threads > 0 {
-		args = append(args, "-threads", fmt.Sprint(threads))
-	}
-	return args
+	return []string{"-max_pixels", fmt.Sprint(maxPixels), "-dn", "-sn", "-threads", fmt.Sprint(decoderThreads(threads))}
 }
 
-// encoder encodes the picture of a rendition, or a piece of it. The whole is a piece that begins at 0.
-func (p Plan) encoder(r Rendition, threads int, of piece) []string {
-	args := []string{
-		// The filter has made the rate constant; else ffmpeg would now and then show the last picture twice.
-		"-map", "[" + r.Name + "]", "-vsync", "vfr", "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
-		"-crf", "22", "-maxrate", fmt.Sprint(r.VideoBitRate * 11 / 10), "-bufsize", fmt.Sprint(r.VideoBitRate * 2),
-		// Key frames at the cuts and nowhere else: that is where hls cuts.
-		"-force_key_frames", p.keyFrames(of), "-forced-idr", "1", "-sc_threshold", "0", "-g", fmt.Sprint(p.longest()), "-flags", "+cgop",
-	}
+// picture encodes the picture of a rendition, or a piece of it. The whole is a piece that begins at 0.
+func (p Plan) picture(r Rendition, threads int, of piece) []string {
+	// The filter has made the rate constant; else ffmpeg would now and then show the last picture twice.
+	args := append([]string{"-map", "[" + r.Name + "]", "-vsync", "vfr"}, r.encoder(threads)...)
+	// Key frames at the cuts and nowhere else: that is where hls cuts.
+	args = append(args, "-force_key_frames", p.keyFrames(of), "-forced-idr", "1", "-sc_threshold", "0", "-g", fmt.Sprint(p.longest()), "-flags", "+cgop")
 	if p.Source.FrameRate.Float() < 5 {
 		// A picture that waits for a later one would be decoded before the clock of the stream starts, at 0.
 		args = append(args, "-bf", "0")
-	}
-	if threads > 0 {
-		args = append(args, "-threads", fmt.Sprint(threads))
 	}
 	return args
 }
@@ -135,17 +126,18 @@ func (p Plan) onGrid(clock, start string) string {
 	return b.String()
 }
 
-// sizes makes the picture of each rendition.
+// sizes makes the picture of each rendition, each of the next larger one, which takes less processor time than making all of
+// the source's.
 func (p Plan) sizes() string {
 	var b strings.Builder
-	encoded := p.encoded()
 	b.WriteString(p.toneMapFilter())
-	fmt.Fprintf(&b, "split=%d", len(encoded))
-	for i := range encoded {
-		fmt.Fprintf(&b, "[s%d]", i)
-	}
-	for i, r := range encoded {
-		fmt.Fprintf(&b, ";[s%d]scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p[%s]", i, r.Width, r.Height, r.Name)
+	for i, r := range slices.Backward(p.encoded()) {
+		fmt.Fprintf(&b, "scale=%d:%d:flags=bicubic:out_range=tv,setsar=1,format=yuv420p", r.Width, r.Height)
+		if i == 0 {
+			fmt.Fprintf(&b, "[%s]", r.Name)
+		} else {
+			fmt.Fprintf(&b, ",split=2[%s][s%d];[s%d]", r.Name, i, i)
+		}
 	}
 	return b.String()
 }

@@ -151,7 +151,7 @@ func (p Plan) pieceArguments(path string, threads int, of piece, seek float64) [
 	args = append(args, "-filter_complex", p.onGrid(fmt.Sprintf("setpts=PTS-round(%.6f/TB),", p.Source.Start), start)+
 		fmt.Sprintf("trim=start_pts=%d%s,setpts=PTS-%d,", of.From, end, of.From)+p.sizes())
 	for _, r := range p.encoded() {
-		args = append(append(args, p.encoder(r, threads, of)...), "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4", r.Name+".mp4")
+		args = append(append(args, p.picture(r, threads, of)...), "-map_metadata", "-1", "-map_chapters", "-1", "-f", "mp4", r.Name+".mp4")
 	}
 	return args
 }
