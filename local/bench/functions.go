@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pulsevault/local/bench/rig"
 )
 
 // What is to be reached by a function that is started for one event: section "Figures" of docs/design.md.
@@ -23,7 +25,7 @@ const (
 var coldEvents = []string{"upload-create", "finalize", "sign", "stream-range", "health"}
 
 // measureFunctions invokes each function once in a process of its own, again and again.
-func measureFunctions(ctx context.Context, b *bench) (rows []row, err error) {
+func measureFunctions(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 	var bare []time.Duration
 	for range b.rounds {
 		began := time.Now()
@@ -32,7 +34,7 @@ func measureFunctions(ctx context.Context, b *bench) (rows []row, err error) {
 		}
 		bare = append(bare, time.Since(began))
 	}
-	limit := msText(median(bare)) + " pulsevault version"
+	limit := rig.MsText(rig.Median(bare)) + " pulsevault version"
 	for _, name := range coldEvents {
 		var cold, whole []time.Duration
 		var memory int64
@@ -44,11 +46,13 @@ func measureFunctions(ctx context.Context, b *bench) (rows []row, err error) {
 			cold, whole, memory = append(cold, one.cold), append(whole, one.whole), max(memory, one.memory)
 		}
 		function, _, _ := strings.Cut(name, "-")
-		c, w := median(cold), median(whole)
+		c, w := rig.Median(cold), rig.Median(whole)
 		rows = append(rows,
-			row{"cold start of " + function + ", to its answer", msText(c), limit, fmt.Sprintf("%.1f", float64(c)/float64(median(bare))), "≤ " + msText(reachCold), verdict(c <= reachCold)},
-			row{"memory of " + function, sizeText(memory), "", "", "≤ " + sizeText(reachLoaded), verdict(memory <= reachLoaded)},
-			row{"make invoke FN=" + function, msText(w), limit, fmt.Sprintf("%.1f", float64(w)/float64(median(bare))), "≤ " + msText(reachInvoke), verdict(w <= reachInvoke)})
+			rig.Row{What: "cold start of " + function + ", to its answer", Measured: rig.MsText(c), Limit: limit,
+				Ratio: fmt.Sprintf("%.1f", float64(c)/float64(rig.Median(bare))), Reach: "≤ " + rig.MsText(reachCold), Verdict: rig.Verdict(c <= reachCold)},
+			rig.Row{What: "memory of " + function, Measured: rig.SizeText(memory), Reach: "≤ " + rig.SizeText(reachLoaded), Verdict: rig.Verdict(memory <= reachLoaded)},
+			rig.Row{What: "make invoke FN=" + function, Measured: rig.MsText(w), Limit: limit,
+				Ratio: fmt.Sprintf("%.1f", float64(w)/float64(rig.Median(bare))), Reach: "≤ " + rig.MsText(reachInvoke), Verdict: rig.Verdict(w <= reachInvoke)})
 	}
 	return rows, nil
 }
@@ -64,7 +68,7 @@ var reportForm = regexp.MustCompile(`REPORT .*\tDuration: ([0-9.]+) ms\t.*Max Me
 func (b *bench) invoke(ctx context.Context, event string) (one invocation, err error) {
 	function, _, _ := strings.Cut(event, "-")
 	cmd := exec.CommandContext(ctx, b.binary, "invoke", function, filepath.Join("events", event+".json"), "--media=events/media")
-	cmd.Env = inherited("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP")
+	cmd.Env = rig.Inherited("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP")
 	var report bytes.Buffer
 	cmd.Stderr = &report
 	began := time.Now()

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"pulsevault/local/bench/rig"
 )
 
 // The plain limits of this machine: what the disk and the processor do without a server in between.
@@ -56,7 +58,7 @@ func hashRate() float64 {
 		h.Write(buf)
 		n += int64(len(buf))
 	}
-	return rate(n, time.Since(start))
+	return rig.Rate(n, time.Since(start))
 }
 
 // hashTool is how long sha256sum takes over the body, and what it is called here.
@@ -90,5 +92,5 @@ func (b *bench) syncTime() (_ time.Duration, err error) {
 		}
 		took = append(took, time.Since(start))
 	}
-	return median(took), nil
+	return rig.Median(took), nil
 }

@@ -15,9 +15,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"pulsevault/local/bench/rig"
 )
 
 // bench is what every measurement is handed.
@@ -34,7 +37,7 @@ type bench struct {
 // measurements run in this order; each tells its rows.
 var measurements = []struct {
 	name string
-	run  func(context.Context, *bench) ([]row, error)
+	run  func(context.Context, *bench) ([]rig.Row, error)
 }{
 	{"upload", measureUpload}, // and finalize, which needs an upload
 	{"memory", measureMemory},
@@ -56,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&b.binary, "server", "bin/pulsevault", "the server's `program`")
 	flags.Func("size", "`bytes` of the large video, such as 256MiB (default 1GiB)", func(s string) (err error) {
-		b.size, err = parseSize(s)
+		b.size, err = rig.ParseSize(s)
 		return err
 	})
 	flags.IntVar(&b.rounds, "rounds", 5, "how often each is measured; the median counts")
@@ -106,13 +109,13 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Printf("%s on %s/%s, %d CPUs; %s (up to %s are used there for a while)\n", filepath.Base(b.binary), runtime.GOOS,
-		runtime.GOARCH, runtime.NumCPU(), b.dir, sizeText(b.size*int64(max(b.rounds+2, b.concurrent+1))))
+		runtime.GOARCH, runtime.NumCPU(), b.dir, rig.SizeText(b.size*int64(max(b.rounds+2, b.concurrent+1))))
 	b.body, b.small = filepath.Join(b.dir, "large.mp4"), filepath.Join(b.dir, "small.mp4")
 	return makeVideos(ctx, b.dir, map[string]int64{b.body: b.size, b.small: smallSize})
 }
 
 func (b *bench) measure(ctx context.Context, only string) error {
-	var rows []row
+	var rows []rig.Row
 	for _, m := range measurements {
 		if only != "" && !strings.Contains(","+only+",", ","+m.name+",") {
 			continue
@@ -120,10 +123,16 @@ func (b *bench) measure(ctx context.Context, only string) error {
 		more, err := m.run(ctx, b)
 		rows = append(rows, more...)
 		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", m.name, err), printRows(os.Stdout, rows))
+			return errors.Join(fmt.Errorf("%s: %w", m.name, err), rig.PrintRows(os.Stdout, rows))
 		}
 	}
-	return printRows(os.Stdout, rows)
+	return rig.PrintRows(os.Stdout, rows)
+}
+
+// startServer starts a server without a transcoder in a folder of its own.
+func (b *bench) startServer(ctx context.Context, name string) (*rig.Server, error) {
+	return rig.Start(ctx, b.binary, filepath.Join(b.dir, name), "WORKER_CONCURRENCY=0", "LOG_LEVEL=warn",
+		"MAX_UPLOAD_SIZE="+strconv.FormatInt(max(b.size, 10<<30), 10))
 }
 
 func (b *bench) cleanUp() error {

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"pulsevault/local/bench/rig"
 )
 
 // smallSize is what a short clip has.
@@ -31,7 +33,7 @@ func makeVideos(ctx context.Context, dir string, sizes map[string]int64) error {
 	}
 	for path, size := range sizes {
 		if err := writePadded(path, clip, size); err != nil {
-			return fmt.Errorf("write a video of %s: %w", sizeText(size), err)
+			return fmt.Errorf("write a video of %s: %w", rig.SizeText(size), err)
 		}
 	}
 	return nil

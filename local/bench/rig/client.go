@@ -1,4 +1,6 @@
-package main
+// Package rig is what the benchmarks stand on: a PulseVault of their own, a client that speaks to it, and the table of what
+// was measured.
+package rig
 
 import (
 	"bytes"
@@ -16,30 +18,30 @@ import (
 	"time"
 )
 
-// client speaks to a server as any tus client does.
-type client struct {
-	base string
+// Client speaks to a server as any tus client does.
+type Client struct {
+	Base string // URL without a slash at its end
 	http http.Client
 }
 
 // create opens an upload of size bytes and returns its URL.
-func (c *client) create(ctx context.Context, size int64) (*url.URL, error) {
-	resp, err := c.do(ctx, http.MethodPost, c.base+"/uploads", nil, map[string]string{
+func (c *Client) create(ctx context.Context, size int64) (*url.URL, error) {
+	resp, err := c.do(ctx, http.MethodPost, c.Base+"/uploads", nil, map[string]string{
 		"Upload-Length":   strconv.FormatInt(size, 10),
 		"Upload-Metadata": "filename " + base64.StdEncoding.EncodeToString([]byte("bench.mp4")),
 	}, http.StatusCreated)
 	if err != nil {
 		return nil, err
 	}
-	base, err := url.Parse(c.base + "/")
+	base, err := url.Parse(c.Base + "/")
 	if err != nil {
 		return nil, err
 	}
 	return base.Parse(resp.header.Get("Location"))
 }
 
-// upload sends the file in one PATCH and returns the upload's URL and how long the PATCH took.
-func (c *client) upload(ctx context.Context, file string, size int64) (*url.URL, time.Duration, error) {
+// Upload sends the file in one PATCH and returns the upload's URL and how long the PATCH took.
+func (c *Client) Upload(ctx context.Context, file string, size int64) (*url.URL, time.Duration, error) {
 	u, err := c.create(ctx, size)
 	if err != nil {
 		return nil, 0, err
@@ -64,14 +66,14 @@ func (c *client) upload(ctx context.Context, file string, size int64) (*url.URL,
 	return u, took, nil
 }
 
-// finalize makes a video of an upload and returns its id and how long that took.
-func (c *client) finalize(ctx context.Context, upload *url.URL) (string, time.Duration, error) {
+// Finalize makes a video of an upload and returns its id and how long that took.
+func (c *Client) Finalize(ctx context.Context, upload *url.URL) (string, time.Duration, error) {
 	body, err := json.Marshal(map[string]string{"uploadId": path.Base(upload.Path), "filename": "bench.mp4", "userId": "bench"})
 	if err != nil {
 		return "", 0, err
 	}
 	start := time.Now()
-	resp, err := c.do(ctx, http.MethodPost, c.base+"/uploads/finalize", bytes.NewReader(body),
+	resp, err := c.do(ctx, http.MethodPost, c.Base+"/uploads/finalize", bytes.NewReader(body),
 		map[string]string{"Content-Type": "application/json"}, http.StatusOK)
 	took := time.Since(start)
 	if err != nil {
@@ -86,13 +88,14 @@ func (c *client) finalize(ctx context.Context, upload *url.URL) (string, time.Du
 	return answer.VideoID, took, nil
 }
 
+// response is an answer that has been read.
 type response struct {
 	header http.Header
 	body   []byte
 }
 
 // do sends one request; any status but the one wanted is an error.
-func (c *client) do(ctx context.Context, method, to string, body io.Reader, headers map[string]string, want int) (*response, error) {
+func (c *Client) do(ctx context.Context, method, to string, body io.Reader, headers map[string]string, want int) (*response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, to, body)
 	if err != nil {
 		return nil, err

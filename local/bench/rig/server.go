@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"bytes"
@@ -9,16 +9,15 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// server is a PulseVault of our own, on a folder of its own.
-type server struct {
-	url     string
+// Server is a PulseVault of our own, on a folder of its own.
+type Server struct {
+	URL     string
 	cmd     *exec.Cmd
 	output  *tail
 	exited  chan struct{}
@@ -27,21 +26,21 @@ type server struct {
 	peak    int64 // in KiB, sampled where /proc is not there
 }
 
-// startServer starts one in a folder below b.dir and waits until it is ready. It ends with ctx, at the latest.
-func (b *bench) startServer(ctx context.Context, name string) (*server, error) {
-	root := filepath.Join(b.dir, name)
-	if err := os.Mkdir(root, 0o750); err != nil {
+// Start starts a server in a folder, which it makes, and waits until it is ready. It has no settings but these, such as
+// LOG_LEVEL=warn. It ends with ctx, at the latest.
+func Start(ctx context.Context, binary, folder string, settings ...string) (*Server, error) {
+	if err := os.Mkdir(folder, 0o750); err != nil {
 		return nil, err
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{url: "http://127.0.0.1:" + port, output: &tail{}, exited: make(chan struct{})}
-	s.cmd = exec.CommandContext(ctx, b.binary, "serve")
-	s.cmd.Dir = b.dir // where there is no .env
-	s.cmd.Env = append(inherited("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP"), "HOST=127.0.0.1", "PORT="+port, "MEDIA_ROOT="+root,
-		"WORKER_CONCURRENCY=0", "LOG_LEVEL=warn", "MAX_UPLOAD_SIZE="+strconv.FormatInt(max(b.size, 10<<30), 10))
+	s := &Server{URL: "http://127.0.0.1:" + port, output: &tail{}, exited: make(chan struct{})}
+	s.cmd = exec.CommandContext(ctx, binary, "serve")
+	s.cmd.Dir = folder // where there is no .env
+	s.cmd.Env = append(Inherited("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP"), "HOST=127.0.0.1", "PORT="+port, "MEDIA_ROOT="+folder)
+	s.cmd.Env = append(s.cmd.Env, settings...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	s.cmd.Cancel = func() error {
 		if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
@@ -59,17 +58,22 @@ func (b *bench) startServer(ctx context.Context, name string) (*server, error) {
 	}()
 	go s.samplePeak()
 	if err := s.waitReady(ctx); err != nil {
-		s.stop()
-		return nil, fmt.Errorf("%w; the server said: %s", err, s.output)
+		s.Stop()
+		return nil, s.Explain(err)
 	}
 	return s, nil
 }
 
-func (s *server) waitReady(ctx context.Context) error {
+// Explain adds to an error what the server said last.
+func (s *Server) Explain(err error) error {
+	return fmt.Errorf("%w; the server said: %s", err, s.output)
+}
+
+func (s *Server) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/readyz", nil)
 		if err != nil {
 			return err
 		}
@@ -89,8 +93,8 @@ func (s *server) waitReady(ctx context.Context) error {
 	}
 }
 
-// stop ends the server, if need be by force, and returns when it is gone.
-func (s *server) stop() {
+// Stop ends the server, if need be by force, and returns when it is gone.
+func (s *Server) Stop() {
 	if err := s.cmd.Cancel(); err == nil {
 		select {
 		case <-s.exited:
@@ -102,8 +106,8 @@ func (s *server) stop() {
 	<-s.exited
 }
 
-// peakMemory is the most that was ever resident, in bytes: as the kernel has it on Linux, else sampled.
-func (s *server) peakMemory() (int64, error) {
+// PeakMemory is the most that was ever resident, in bytes: as the kernel has it on Linux, else sampled.
+func (s *Server) PeakMemory() (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {
 		s.mu.Lock()
@@ -122,7 +126,7 @@ func (s *server) peakMemory() (int64, error) {
 	return 0, errors.New("/proc does not tell VmHWM")
 }
 
-func (s *server) samplePeak() {
+func (s *Server) samplePeak() {
 	pid := strconv.Itoa(s.cmd.Process.Pid)
 	if _, err := os.Stat("/proc/" + pid + "/status"); err == nil {
 		return
@@ -155,8 +159,8 @@ func freePort() (string, error) {
 	return port, errors.Join(err, l.Close())
 }
 
-// inherited takes these variables over, and no setting of ours that may stand in the environment.
-func inherited(names ...string) []string {
+// Inherited takes these variables over, and no setting of ours that may stand in the environment.
+func Inherited(names ...string) []string {
 	var env []string
 	for _, name := range names {
 		if value, ok := os.LookupEnv(name); ok {

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"fmt"
@@ -10,20 +10,21 @@ import (
 	"time"
 )
 
-// row is one line of the table: what was measured beside a plain limit, and what is to be reached.
-type row struct {
-	what, measured, limit, ratio, reach string
-	verdict                             string // reached, missed, or nothing where there is no figure to reach
+// Row is one line of the table: what was measured beside a plain limit, and what is to be reached.
+type Row struct {
+	What, Measured, Limit, Ratio, Reach string
+	Verdict                             string // reached, missed, or nothing where there is no figure to reach
 }
 
-func printRows(w io.Writer, rows []row) error {
+// PrintRows prints a table; of no rows, nothing.
+func PrintRows(w io.Writer, rows []Row) error {
 	if len(rows) == 0 {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	rows = slices.Insert(slices.Clone(rows), 0, row{"what", "measured", "limit", "ratio", "reach", ""})
+	rows = slices.Insert(slices.Clone(rows), 0, Row{"what", "measured", "limit", "ratio", "reach", ""})
 	for _, r := range rows {
-		line := strings.Join([]string{r.what, r.measured, r.limit, r.ratio, r.reach, r.verdict}, "\t")
+		line := strings.Join([]string{r.What, r.Measured, r.Limit, r.Ratio, r.Reach, r.Verdict}, "\t")
 		if _, err := fmt.Fprintln(t, line); err != nil {
 			return err
 		}
@@ -31,31 +32,35 @@ func printRows(w io.Writer, rows []row) error {
 	return t.Flush()
 }
 
-func verdict(reached bool) string {
+// Verdict is what a row says of a figure.
+func Verdict(reached bool) string {
 	if reached {
 		return "reached"
 	}
 	return "missed"
 }
 
-// median is that of a list that is not empty; of an even number the lower of the two in the middle.
-func median[T int64 | float64 | time.Duration](list []T) T {
+// Median is that of a list that is not empty; of an even number the lower of the two in the middle.
+func Median[T int64 | float64 | time.Duration](list []T) T {
 	list = slices.Sorted(slices.Values(list))
 	return list[(len(list)-1)/2]
 }
 
-// rate is in MiB a second.
-func rate(bytes int64, took time.Duration) float64 {
+// Rate is in MiB a second.
+func Rate(bytes int64, took time.Duration) float64 {
 	return float64(bytes) / (1 << 20) / took.Seconds()
 }
 
-func rateText(mibs float64) string { return fmt.Sprintf("%.0f MiB/s", mibs) }
+// RateText is how a table tells a rate.
+func RateText(mibs float64) string { return fmt.Sprintf("%.0f MiB/s", mibs) }
 
-func msText(d time.Duration) string {
+// MsText is how a table tells a short time.
+func MsText(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }
 
-func sizeText(n int64) string {
+// SizeText is how a table tells a number of bytes.
+func SizeText(n int64) string {
 	switch {
 	case n >= 1<<30 && n%(1<<30) == 0:
 		return fmt.Sprintf("%d GiB", n>>30)
@@ -66,7 +71,8 @@ func sizeText(n int64) string {
 	}
 }
 
-func parseSize(s string) (int64, error) {
+// ParseSize reads a number of bytes as people write it.
+func ParseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGiB")
 	shift, known := map[string]uint{"": 0, "KiB": 10, "MiB": 20, "GiB": 30}[s[len(digits):]]
 	n, err := strconv.ParseInt(digits, 10, 64)
