@@ -30,7 +30,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 # With -n (-q, -t) the installer runs all the same, and says what it would do.
 SAY_ONLY = $(if $(or $(findstring n,$(FLAGS)),$(findstring q,$(FLAGS)),$(findstring t,$(FLAGS))),-n)
@@ -165,6 +165,12 @@ bench: build ## measure upload, finalize, memory and functions beside the machin
 	@local/deps.sh ffmpeg
 	@CGO_ENABLED=0 $(GO) build -buildvcs=false -o bin/bench ./local/bench
 	@exec bin/bench $(BENCHFLAGS)
+
+.PHONY: bench-transcode
+bench-transcode: build ## measure first picture, ladder, pieces and memory beside plain ffmpeg commands (BENCHFLAGS=-h)
+	@local/deps.sh ffmpeg
+	@CGO_ENABLED=0 $(GO) build -buildvcs=false -o bin/bench-transcode ./local/benchtranscode
+	@exec bin/bench-transcode $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## remove what was built

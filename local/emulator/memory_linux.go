@@ -8,15 +8,15 @@ import (
 	"strconv"
 )
 
-// residentMemory is how many bytes of memory a process and what it has started hold; 0 if it is gone.
-func residentMemory(pid int) int64 {
+// ResidentMemory is how many bytes of memory a process and what it has started hold; 0 if it is gone.
+func ResidentMemory(pid int) int64 {
 	total := ownMemory(pid)
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, path := range tasks {
 		children, _ := os.ReadFile(path)
 		for _, field := range bytes.Fields(children) {
 			if child, err := strconv.Atoi(string(field)); err == nil {
-				total += residentMemory(child)
+				total += ResidentMemory(child)
 			}
 		}
 	}

@@ -2,5 +2,5 @@
 
 package emulator
 
-// residentMemory is not measured here, and memory limits are not held.
-func residentMemory(int) int64 { return 0 }
+// ResidentMemory is not measured here, and memory limits are not held.
+func ResidentMemory(int) int64 { return 0 }

@@ -230,7 +230,7 @@ func (s *process) watchMemory() {
 }
 
 func (s *process) sampleMemory() {
-	now := residentMemory(s.cmd.Process.Pid)
+	now := ResidentMemory(s.cmd.Process.Pid)
 	if now > s.peak.Load() {
 		s.peak.Store(now)
 	}

@@ -12,9 +12,9 @@ type effort struct {
 }
 
 // efforts lists them by size; the last is for larger pictures too. Small pictures are soon as large as their bit rate allows,
-// and trying harder costs little there; large ones make up for less effort with bits.
+// and trying harder costs little there; in between bits make up for less effort; the largest are near their bound again.
 func efforts() []effort {
-	return []effort{{480, "20", 2, 1}, {720, "20.5", 1, 2}, {1080, "20.7", 1, 2}}
+	return []effort{{480, "20", 2, 1}, {720, "20.5", 1, 2}, {1080, "20.7", 2, 2}}
 }
 
 func effortFor(r Rendition) effort {

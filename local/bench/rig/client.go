@@ -88,6 +88,35 @@ func (c *Client) Finalize(ctx context.Context, upload *url.URL) (string, time.Du
 	return answer.VideoID, took, nil
 }
 
+// Link signs a path of a video and returns the URL to get it from.
+func (c *Client) Link(ctx context.Context, videoID, path string) (string, error) {
+	body, err := json.Marshal(map[string]any{"videoId": videoID, "path": path, "expiresIn": 3600})
+	if err != nil {
+		return "", err
+	}
+	resp, err := c.do(ctx, http.MethodPost, c.Base+"/media/sign", bytes.NewReader(body),
+		map[string]string{"Content-Type": "application/json"}, http.StatusOK)
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		URL string `json:"url"`
+	}
+	if err := json.Unmarshal(resp.body, &answer); err != nil {
+		return "", err
+	}
+	return c.Base + answer.URL, nil
+}
+
+// Get reads what a link leads to, up to 64 MiB of it.
+func (c *Client) Get(ctx context.Context, link string) ([]byte, error) {
+	resp, err := c.do(ctx, http.MethodGet, link, nil, nil, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	return resp.body, nil
+}
+
 // response is an answer that has been read.
 type response struct {
 	header http.Header
@@ -116,7 +145,7 @@ func (c *Client) do(ctx context.Context, method, to string, body io.Reader, head
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // read only
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return nil, err
 	}

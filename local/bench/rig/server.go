@@ -149,6 +149,25 @@ func (s *Server) samplePeak() {
 	}
 }
 
+// CPU is the processor time that the server, and whatever it has started and waited for, took from start to end. It is known
+// once the server has been stopped.
+func (s *Server) CPU() time.Duration {
+	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
+}
+
+// Running reports whether the server has not ended yet.
+func (s *Server) Running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID is the server's process id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // freePort names a port that nobody listens on.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
