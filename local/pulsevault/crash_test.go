@@ -20,10 +20,21 @@ var arrows = []string{
 	"stream/audited",
 }
 
+// pieceArrows are those of a video in pieces.
+var pieceArrows = []string{"transcode/split", "transcode/piece", "transcode/pieceRecorded", "transcode/joined", "transcode/master"}
+
 // The server, or a function, is killed at each arrow and started again; the client goes on where it was. Nothing
 // acknowledged is lost, the video comes out whole and once, and the audit chain verifies.
-func TestKilledAtEachArrow(t *testing.T) {
-	content, err := os.ReadFile(shortClip(t))
+func TestKilledAtEachArrow(t *testing.T) { killAtEach(t, arrows, shortClip(t)) }
+
+// The same of a video in pieces.
+func TestKilledAtEachArrowOfPieces(t *testing.T) {
+	killAtEach(t, pieceArrows, longClip(t, 15), "PIECE_SECONDS=7")
+}
+
+func killAtEach(t *testing.T, arrows []string, clip string, settings ...string) {
+	t.Helper()
+	content, err := os.ReadFile(clip)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +43,7 @@ func TestKilledAtEachArrow(t *testing.T) {
 			t.Run(strings.ReplaceAll(arrow, "/", " "), func(t *testing.T) {
 				t.Parallel()
 				p := newPlace(t)
+				p.settings = append(p.settings, settings...)
 				first := p.start("PULSEVAULT_FAILPOINT=" + arrow)
 				s := &story{client: client{t, first.url}, content: content}
 				_ = s.goOn() // up to where it dies

@@ -1,6 +1,7 @@
 package transcode_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,6 +74,21 @@ func TestNoVideo(t *testing.T) {
 		}},
 		{"half, index in front", "video/mp4", func(t *testing.T) string {
 			return half(t, clip(t, "x.mp4", join(picture("320x240", "25", 5), h264(), []string{"-movflags", "+faststart"})...))
+		}},
+		{"a picture that would fill any memory", "video/quicktime", func(t *testing.T) string {
+			data, err := os.ReadFile(clip(t, "x.mov", join(picture("320x240", "25", 1), []string{"-c:v", "qtrle"})...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			entry := bytes.Index(data, []byte("rle ")) // of the sample descriptions: width and height are 28 bytes on (QTFF)
+			copy(data[entry+28:], "\xff\xff\xff\xff")
+			return write(t, string(data))
+		}},
+		{"a still for a year", "video/mp4", func(t *testing.T) string {
+			return clip(t, "x.mp4", join(picture("320x240", "1", 3), []string{"-vf", "setpts=N*15768000/TB", "-vsync", "passthrough"}, h264())...)
+		}},
+		{"a still for a year that does not say so", "video/webm", func(t *testing.T) string {
+			return clip(t, "x.webm", join(picture("320x240", "1", 3), []string{"-vf", "setpts=N*1576800/TB", "-vsync", "passthrough", "-c:v", "libvpx", "-live", "1"})...)
 		}},
 		{"text", "video/mp4", func(t *testing.T) string { return write(t, "this is no video") }},
 		{"nothing", "video/webm", func(t *testing.T) string { return write(t, "") }},

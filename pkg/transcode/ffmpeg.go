@@ -35,6 +35,7 @@ type failure struct {
 	stderr  string
 	err     error
 	stalled bool
+	overran bool // it has taken more processor time than it may
 }
 
 func (f *failure) Error() string {
@@ -49,6 +50,9 @@ func (f *failure) Unwrap() error { return f.err }
 // fromOutside reports whether the run was ended by a signal or for want of something that the machine lacked: another try may go well.
 func (f *failure) fromOutside() bool {
 	var exit *exec.ExitError
+	if f.overran {
+		return false
+	}
 	if f.stalled || !errors.As(f.err, &exit) || exit.ExitCode() < 0 {
 		return true
 	}
@@ -121,7 +125,8 @@ func (r runner) run(ctx context.Context, c command) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return &failure{program: c.program, stderr: stderr.String(), err: err}
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return &failure{program: c.program, stderr: stderr.String(), err: err, overran: used >= c.cpu}
 }
 
 var errStalled = errors.New("no progress")

@@ -31,7 +31,34 @@ func (t *Transcoder) probe(ctx context.Context, path, demuxer string) (Source, e
 	if err != nil {
 		return Source{}, err
 	}
-	return ReadProbe(out, demuxer)
+	s, err := ReadProbe(out, demuxer)
+	if err != nil || s.Duration > 0 {
+		return s, err
+	}
+	s.Duration, err = t.lastPicture(ctx, path, s)
+	if err == nil && s.Duration > maxSeconds {
+		err = tooLong()
+	}
+	return s, err
+}
+
+// lastPicture finds how long the picture of a file is whose container does not tell, such as what a browser has recorded, in
+// seconds: by reading all of it. 0 is for a file that could not be read through in time.
+func (t *Transcoder) lastPicture(ctx context.Context, path string, s Source) (float64, error) {
+	out, err := t.runner().output(ctx, "ffprobe", append([]string{
+		"-v", "error", "-select_streams", fmt.Sprint(s.Video), "-show_entries", "packet=pts_time", "-of", "csv=p=0",
+	}, input(s.Demuxer, path)...)...)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	last := 0.0
+	for line := range strings.Lines(string(out)) {
+		last = max(last, seconds(strings.TrimRight(line, ",\n"))-s.Start)
+	}
+	if err != nil || last == 0 {
+		return 0, nil
+	}
+	return last + 1/s.FrameRate.Float(), nil
 }
 
 // input names a file that somebody sent us: read as what we say it is, and able to lead to no other file or host.

@@ -71,7 +71,7 @@ func (p probed) source(demuxer string) (Source, error) {
 		return s, permanent("the picture is too large")
 	}
 	if max(s.Duration, s.SoundDuration) > maxSeconds {
-		return s, permanent("the video is longer than a day")
+		return s, tooLong()
 	}
 	for _, k := range p.Packets {
 		if k.Stream == s.Video && strings.HasPrefix(k.Flags, "K") {
@@ -80,6 +80,8 @@ func (p probed) source(demuxer string) (Source, error) {
 	}
 	return s, nil
 }
+
+func tooLong() error { return permanent("the video is longer than a day") }
 
 // start is the time on the file's own clock that ffmpeg takes for the beginning: of the streams that are used, where the
 // clock may jump, and else of all.

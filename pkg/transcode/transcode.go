@@ -198,6 +198,9 @@ func explain(err error, why string) error {
 	if errors.As(err, &known) || !errors.As(err, &f) || f.fromOutside() {
 		return err
 	}
+	if f.overran {
+		why = "it takes far more work than a video of its length should; it may be damaged, or made to keep a computer busy"
+	}
 	return permanent(why).Because(err)
 }
 

@@ -1,0 +1,71 @@
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// longClip makes a video of so many seconds that cannot be copied, and costs little to encode.
+func longClip(t *testing.T, seconds int) string {
+	t.Helper()
+	return clip(t, "long.mkv", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=320x240:rate=10:duration=%d", seconds),
+		"-f", "lavfi", "-i", fmt.Sprintf("sine=duration=%d", seconds), "-c:v", "mpeg4", "-g", "20", "-c:a", "libvorbis")
+}
+
+// A video of ten minutes is encoded by several functions at once, and none runs into its timeout.
+func TestFunctionsShareALongVideo(t *testing.T) {
+	onEachFunctionHost(t, func(p place) {
+		c := client{p.t, p.start("WORKER_CONCURRENCY=3").url}
+		id := c.send(longClip(p.t, 600))
+		c.await(id, "transcoded")
+		c.wantPlays(id)
+		if n := c.metric(`pulsevault_function_init_seconds_count{function="transcode"}`); n < 3 {
+			p.t.Errorf("%v processes of the function", n)
+		}
+		// The video itself, its sound, ten pieces, and joining them.
+		if n := c.metric(`pulsevault_function_invocations_total{function="transcode",result="success"}`); n < 13 {
+			p.t.Errorf("%v invocations", n)
+		}
+		if n := c.metric(`pulsevault_function_invocations_total{function="transcode",result="error"}`); n > 0 {
+			p.t.Errorf("%v invocations failed", n)
+		}
+		wantTidy(p.t, p.kept)
+	})
+}
+
+// metric is the value of a series, 0 if there is none.
+func (c client) metric(series string) float64 {
+	c.t.Helper()
+	for line := range bytes.Lines(c.do(200, "GET", "/metrics", nil).body) {
+		if value, ok := strings.CutPrefix(string(line), series+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// A short video that comes later goes before the waiting pieces of a long one.
+func TestShortVideosGoFirst(t *testing.T) {
+	root := t.TempDir()
+	c := client{t, start(t, "serve", root, "PIECE_SECONDS=6", "WORKER_CONCURRENCY=1").url}
+	long := c.send(longClip(t, 240))
+	for c.metric(`pulsevault_transcode_pieces_total{result="success"}`) == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	short := c.send(shortClip(t))
+	c.await(short, "transcoded")
+	if status := c.status(long); status != "transcoding" {
+		t.Errorf("the long video is %s", status)
+	}
+	c.await(long, "transcoded")
+	c.wantPlays(long)
+	wantTidy(t, root)
+}
