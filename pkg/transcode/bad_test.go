@@ -84,8 +84,8 @@ func TestNoVideo(t *testing.T) {
 			copy(data[entry+28:], "\xff\xff\xff\xff")
 			return write(t, string(data))
 		}},
-		{"a still for a year", "video/mp4", func(t *testing.T) string {
-			return clip(t, "x.mp4", join(picture("320x240", "1", 3), []string{"-vf", "setpts=N*15768000/TB", "-vsync", "passthrough"}, h264())...)
+		{"a still for days", "video/mp4", func(t *testing.T) string {
+			return clip(t, "x.mp4", join(picture("320x240", "1", 3), []string{"-vf", "setpts=N*86400/TB", "-vsync", "passthrough"}, h264())...)
 		}},
 		{"a still for a year that does not say so", "video/webm", func(t *testing.T) string {
 			return clip(t, "x.webm", join(picture("320x240", "1", 3), []string{"-vf", "setpts=N*1576800/TB", "-vsync", "passthrough", "-c:v", "libvpx", "-live", "1"})...)

@@ -97,10 +97,10 @@ func TestCutsOfACopy(t *testing.T) {
 	}{
 		{[]float64{0}, 5, "[0]"},
 		{[]float64{0, 2, 4, 6, 8, 10, 12}, 13, "[0 150 300]"},
-		{[]float64{0, 2, 4, 6, 8, 10, 12}, 12, "[0 150]"},
-		{[]float64{0, 4, 8, 12}, 15, "[0 100 200 300]"},
+		{[]float64{0, 2, 4, 6, 8, 10}, 12, "[0 150]"},
+		{[]float64{0, 4, 8, 12}, 15, "[0 200 300]"},
 		{[]float64{0, 8, 16, 24}, 30, "[0 200 400 600]"},
-		{[]float64{0, 1, 9}, 10, "[0 25 225]"},
+		{[]float64{0, 1, 9}, 10, "[0 225]"},
 	} {
 		s := transcode.Source{Demuxer: "mov", Codec: "h264 High", PixelFormat: "yuv420p", Audio: -1, Width: 640, Height: 360, FrameRate: transcode.Rational{Num: 25, Den: 1},
 			Duration: tc.seconds, KeyFrames: tc.keys}

@@ -68,7 +68,7 @@ func (j *job) published(ctx context.Context) (s standing, err error) {
 	return s, nil
 }
 
-// asCut adds to a source what is known of it since it was cut and published as it is: where, and its bit rate with its sound.
+// asCut adds to a source what is known of it since it was cut and published as it is: where, and its bit rate, with its sound.
 // A copy whose pictures are not those of the grid is of no use to the other renditions.
 func (j *job) asCut(ctx context.Context, s Source) (Source, error) {
 	for _, v := range j.stands.variants {
@@ -86,7 +86,10 @@ func (j *job) asCut(ctx context.Context, s Source) (Source, error) {
 			at += seg.Duration.Seconds()
 		}
 		if math.Round(at*s.FrameRate.Float()) == math.Round(s.Duration*s.FrameRate.Float()) {
-			s.KeyFrames, s.BitRate = keys, *v.AverageBandwidth
+			s.KeyFrames = keys
+			if s.BitRate < *v.AverageBandwidth/2 { // the container does not tell, or says what cannot be
+				s.BitRate = *v.AverageBandwidth
+			}
 		}
 	}
 	return s, nil
