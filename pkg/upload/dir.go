@@ -76,7 +76,7 @@ func (d *Dir) Create(ctx context.Context, size int64, metadata map[string]string
 		return vault.Upload{}, fmt.Errorf("create upload: %w", noSpace(err))
 	}
 	if err := errors.Join(f.Close(), d.Save(ctx, &u)); err != nil {
-		_ = os.Remove(d.DataPath(u.UploadID))
+		_ = d.Remove(ctx, u) // nobody hears of it; the record may be there although saving it failed
 		return vault.Upload{}, err
 	}
 	return u, nil
@@ -107,9 +107,15 @@ func (d *Dir) Head(_ context.Context, u vault.Upload) (head []byte, err error) {
 // Deliver moves the file to its place in the media directory, unless that was done before.
 func (d *Dir) Deliver(ctx context.Context, u vault.Upload) error {
 	path, key := d.DataPath(u.UploadID), media.OriginalKey(u.VideoID)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		_, err := d.Media.Stamp(ctx, key)
 		return err
+	case err != nil:
+		return fmt.Errorf("deliver upload %s: %w", u.UploadID, err)
+	case info.Size() < u.Size:
+		return fmt.Errorf("deliver upload %s: its record says %d bytes, the file has %d", u.UploadID, u.Size, info.Size())
 	}
 	return d.Media.Import(ctx, map[string]string{key: path})
 }

@@ -448,6 +448,27 @@ func TestUnacknowledgedTailIsCutOff(t *testing.T) {
 	w.wantStored(id, data)
 }
 
+// A file that is shorter than its record says, by whoever's fault, does not become a video.
+func TestShortFileIsNotDelivered(t *testing.T) {
+	w := newWorld(t)
+	data := randomBytes(100_000)
+	id := w.create(len(data))
+	w.expect(w.patch(id, 0, bytes.NewReader(data)), 204)
+	if err := os.Truncate(w.dir.DataPath(id), 50_000); err != nil {
+		t.Fatal(err)
+	}
+	u, err := w.dir.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.dir.Deliver(t.Context(), u); err == nil {
+		t.Error("half of the bytes were delivered")
+	}
+	if _, err := os.Stat(w.dir.DataPath(id)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTermination(t *testing.T) {
 	w := newWorld(t)
 	id := w.create(10)

@@ -74,12 +74,19 @@ func (p *piece) take(ctx context.Context, src io.Reader, claim *Claim) (int64, e
 	close(full)
 	stages.Wait()
 	if err := p.settle(ctx, errors.Join(writeErr, digestErr), readErr); err != nil {
-		// Nobody was told of what lies beyond the record's offset. On a full disk it would only keep everybody from writing,
-		// the audit log too.
-		_ = p.file.Truncate(p.upload.Offset)
+		p.giveBack(ctx)
 		return 0, noSpace(err)
 	}
 	return p.taken, readErr
+}
+
+// giveBack cuts off what lies beyond the record's offset after a failure: nobody was told of it, and on a full disk it would
+// keep everybody from writing, the audit log too. The record is read again, because one whose replacing failed may have been
+// replaced: when its folder could not be synced, or when an answer was lost on its way from a file server.
+func (p *piece) giveBack(ctx context.Context) {
+	if now, err := p.dir.Get(ctx, p.upload.UploadID); err == nil {
+		_ = p.file.Truncate(now.Offset)
+	}
 }
 
 // settle acknowledges what counts of a piece: after a write that failed, such as on a full disk, what was written before
