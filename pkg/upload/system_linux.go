@@ -20,7 +20,14 @@ func freeBytes(dir string) (int64, bool) {
 func isQuota(err error) bool { return errors.Is(err, unix.EDQUOT) }
 
 // syncData forces a file's bytes and its length to disk.
-func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+func syncData(f *os.File) error {
+	for {
+		// os has no fdatasync, which it would begin again after a signal.
+		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
 
 // startWriteback asks the system to begin writing a range to disk, so that the sync at the end finds little to do. It is
 // only a hint: nothing is durable by it.
