@@ -178,7 +178,7 @@ func (s *story) goOn() (err error) {
 		}
 	}
 	if s.videoID == "" {
-		if err = s.send(); err != nil {
+		if err = s.send(len(s.content)/3 + 1); err != nil {
 			return err
 		}
 	}
@@ -193,9 +193,9 @@ func (s *story) goOn() (err error) {
 	return s.watch()
 }
 
-// send brings the rest of the bytes to the server.
-func (s *story) send() error {
-	offset, err := s.resume(s.location, s.content, len(s.content)/3+1)
+// send brings the rest of the bytes to the server, in pieces.
+func (s *story) send(piece int) error {
+	offset, err := s.resume(s.location, s.content, piece)
 	if offset > 0 && offset < s.acknowledged {
 		s.t.Errorf("the server knows of %d bytes only; it had acknowledged %d", offset, s.acknowledged)
 	}

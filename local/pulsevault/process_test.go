@@ -52,11 +52,17 @@ type process struct {
 // start runs a command of pulsevault on a media directory, with settings given as NAME=value.
 func start(t *testing.T, command, root string, settings ...string) *process {
 	t.Helper()
-	p := &process{t: t, exit: make(chan struct{})}
-	p.cmd = exec.Command(binary, command)
+	cmd := exec.Command(binary, command)
 	if command == "emulate" {
-		p.cmd.Args = append(p.cmd.Args, hosting(t)...)
+		cmd.Args = append(cmd.Args, hosting(t)...)
 	}
+	return startCommand(t, cmd, command, root, settings...)
+}
+
+// startCommand starts a command that is, or runs, one of pulsevault.
+func startCommand(t *testing.T, cmd *exec.Cmd, command, root string, settings ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, exit: make(chan struct{})}
 	p.cmd.Dir = t.TempDir() // where no .env is
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "MEDIA_ROOT=" + root, "PORT=0"}, settings...)
 	stdout, err := p.cmd.StdoutPipe()
