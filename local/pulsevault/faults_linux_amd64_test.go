@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"pulsevault/pkg/audit"
 )
 
 // faultySettings keep to what is tried here: nothing is transcoded.
@@ -183,7 +185,9 @@ func failOnce(t *testing.T, tool string, content []byte, f fault) (struck bool) 
 	}
 	s.wantRight()
 	host.stop()
-	verifyAudit(t, root)
+	if report, err := audit.Verify(t.Context(), filepath.Join(root, "audit"), nil); err != nil || !report.OK() {
+		t.Errorf("audit verify: %v, %s", err, report)
+	}
 	return struck
 }
 
@@ -208,6 +212,34 @@ func TestInterruptionsAndShortWritesAreNotHeardOf(t *testing.T) {
 			verifyAudit(t, root)
 		})
 	}
+}
+
+// The system tells once that it could not write, and then may think it has. So the audit log writes the entries again
+// before it believes another sync.
+func TestAuditEntriesAreWrittenAgainAfterAFailedSync(t *testing.T) {
+	tool, content := buildFaulty(t), faultyContent(t)
+	root := t.TempDir()
+	server := startFaulty(t, tool, root)
+	server.tell("calls")
+	server.tell("fail EIO fdatasync audit/upload-DATE.log 1")
+	s := &tale{story: story{client: client{t, server.url}, content: content}, root: root}
+	if err := s.goOn(); err != nil || server.tell("struck") != "1" {
+		t.Errorf("finalize does not make up for the entry: %v", err)
+	}
+	const file = "audit/upload-DATE.log"
+	var got []string
+	for call := range strings.SplitSeq(server.tell("calls"), "\t") {
+		switch call {
+		case "write " + file, "pwrite64 " + file, "fdatasync " + file:
+			got = append(got, strings.Fields(call)[0])
+		}
+	}
+	if want := "write fdatasync write pwrite64 fdatasync fdatasync"; !strings.HasPrefix(strings.Join(got, " "), want) {
+		t.Errorf("the calls were %v, want %s first", got, want)
+	}
+	s.wantRight()
+	server.stop()
+	verifyAudit(t, root)
 }
 
 // faultyContent is a clip, and enough behind it for blocks that go past the page cache.

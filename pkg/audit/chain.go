@@ -45,6 +45,8 @@ type chain struct {
 
 	fileMu  sync.Mutex // held while syncing and while exchanging file
 	syncErr error      // of a file that was exchanged; the syncer tells the callers
+	forced  int64      // of file, up to where it is on disk
+	doubt   stretch    // what a sync has failed for
 
 	// Only the writer touches what follows; file it exchanges under fileMu.
 	file    *os.File

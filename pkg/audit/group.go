@@ -85,7 +85,7 @@ func (c *chain) exchange(f *os.File, name string) error {
 	defer c.fileMu.Unlock()
 	var err error
 	if c.file != nil {
-		err = errors.Join(datasync(c.file), c.file.Close())
+		err = errors.Join(c.force(), c.file.Close())
 		c.syncErr = errors.Join(c.syncErr, err)
 	}
 	c.file, c.info, c.size = f, nil, 0
@@ -96,5 +96,6 @@ func (c *chain) exchange(f *os.File, name string) error {
 	if c.info, err = f.Stat(); err == nil {
 		c.size = c.info.Size()
 	}
+	c.forced = c.size
 	return err
 }
