@@ -4,7 +4,7 @@
 //	key                           type           lives      what
 //	cache:metadata:{videoId}      string         Cache.TTL  public metadata; dropped at every write
 //	lock:upload:{id}              string         6 s        the lease of whoever writes to an upload; its token
-//	release:upload:{id}           channel        –          asks the holder of that lease to let go; the asker's token
+//	release:upload:{id}           channel        –          asks the holder of that lease to let go; its token
 //	progress:{videoId}            string         10 min     how far a running transcode is, 0…1
 //	metrics:uploads:completed     counter        for ever   uploads whose last byte has arrived
 //	metrics:transcode:success     counter        for ever   transcodes that ended well

@@ -2,6 +2,7 @@ package redisdb
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -76,23 +77,28 @@ func (l *UploadLocks) listen(requests <-chan *redis.Message, done chan<- struct{
 	}
 }
 
-// deliver passes a release request to the lock it is meant for. A request that comes from the holder itself is one that
-// it sent while it was waiting, arriving late.
-func (l *UploadLocks) deliver(id, from string) {
+// deliver passes a release request to the lock of the holder that it is meant for, "" if that is whoever holds it.
+func (l *UploadLocks) deliver(id, holder string) {
 	l.mu.Lock()
 	lock := l.held[id]
 	l.mu.Unlock()
-	if lock != nil && lock.token != from {
+	if lock != nil && (holder == "" || holder == lock.token) {
 		go lock.ask()
 	}
 }
 
-// requestRelease asks whoever holds the lock of an upload to let go.
-func (l *UploadLocks) requestRelease(ctx context.Context, id, from string) {
-	l.deliver(id, from) // does not depend on a subscription that may just be reconnecting
+// requestRelease asks the holder of the lock of an upload to let go, by the token of its lease: a request that arrives late
+// must not interrupt the next holder, which may be who sent it. Without a lease in Redis, which was wiped, whoever holds the
+// file is asked.
+func (l *UploadLocks) requestRelease(ctx context.Context, id string) {
+	l.deliver(id, "") // does not depend on a subscription that may just be reconnecting
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	if err := l.Client.Publish(ctx, ReleaseChannel(id), from).Err(); err != nil {
+	holder, err := l.Client.Get(ctx, UploadLockKey(id)).Result()
+	if err == nil || errors.Is(err, redis.Nil) {
+		err = l.Client.Publish(ctx, ReleaseChannel(id), holder).Err()
+	}
+	if err != nil {
 		l.Logger.DebugContext(ctx, "release request was not sent", "uploadId", id, "err", err)
 	}
 }
