@@ -81,7 +81,9 @@ type body struct {
 
 func (b body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.exchange.ended = b.exchange.ended || errors.Is(err, io.EOF)
+	if errors.Is(err, io.EOF) {
+		b.exchange.deadline.end()
+	}
 	var network net.Error
 	switch {
 	case err == nil, errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, http.ErrBodyReadAfterClose):

@@ -307,7 +307,7 @@ func TestHeadMakesStuckClaimedPieceLetGo(t *testing.T) {
 	if got := w.offset(id); got != 0 {
 		t.Errorf("offset %d after the piece let go", got)
 	}
-	w.wantRefusal(<-answered, 400, "upload_interrupted")
+	w.wantRefusal(<-answered, 423, "upload_interrupted")
 	w.expect(w.patch(id, 0, bytes.NewReader(data), "Upload-Checksum: "+claimOf("sha256", data)), 204)
 	w.wantStored(id, data)
 }

@@ -80,7 +80,7 @@ func (s *session) mismatch(ctx context.Context, src io.Reader, err error) error 
 	x := exchangeOf(ctx)
 	_, _ = src.Read(make([]byte, 1)) // a store need not have read further than the upload goes
 	switch {
-	case !x.ended:
+	case !x.deadline.hasEnded():
 		return nil
 	case s.created:
 		x.expires = time.Time{}

@@ -197,7 +197,7 @@ type exchangeKey struct{}
 type exchange struct {
 	client, requestID string
 	claim             *Claim // what the client says of its piece
-	ended             bool   // the body has been read to its end
+	deadline          deadline
 	expires           time.Time
 	interrupt         interrupt
 }
@@ -227,8 +227,16 @@ type tusWriter struct {
 
 func (w *tusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// SetReadDeadline is how tusd ends a body that is silent for too long, or that has to make way.
+func (w *tusWriter) SetReadDeadline(t time.Time) error {
+	return w.exchange.deadline.set(http.NewResponseController(w.ResponseWriter), t)
+}
+
 func (w *tusWriter) WriteHeader(status int) {
 	h := w.Header()
+	if w.exchange.deadline.answer() {
+		h.Set("Connection", "close")
+	}
 	if location := h.Get("Location"); location != "" {
 		h.Set("Location", w.prefix+"/uploads/"+location[strings.LastIndexByte(location, '/')+1:])
 	}
@@ -269,6 +277,9 @@ func (w *tusWriter) finish() {
 	if w.status == http.StatusInternalServerError && code == "internal_server_error" {
 		web.Logger(w.request).ErrorContext(w.request.Context(), "request failed", "error", message)
 		message = "something went wrong here; ask for the offset and resume"
+	}
+	if code == "upload_interrupted" { // tusd says 400, upon which clients give up
+		w.status, message = http.StatusLocked, "another request wants this upload; ask for the offset and resume"
 	}
 	w.Header().Del("Content-Length")
 	web.FailWith(w.ResponseWriter, w.request, w.status, &vault.Error{Code: code, Message: message})

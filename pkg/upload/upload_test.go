@@ -422,7 +422,7 @@ func TestHeadMakesStuckPatchLetGo(t *testing.T) {
 	if got := w.offset(id); got < 500_000 || got > 800_000 {
 		t.Errorf("offset %d after the PATCH let go", got)
 	}
-	if status := <-answered; status != 400 {
+	if status := <-answered; status != 423 {
 		t.Errorf("the interrupted PATCH got %d", status)
 	}
 }
