@@ -15,6 +15,9 @@ import (
 // readyTimeout bounds the checks of one GET /readyz.
 const readyTimeout = 2 * time.Second
 
+// readyAgain is when to ask again, in seconds.
+const readyAgain = "5"
+
 func (a *App) serveRoot(w http.ResponseWriter, r *http.Request) error {
 	web.JSON(w, r, http.StatusOK, struct {
 		Root    bool   `json:"root"`
@@ -45,6 +48,9 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 			answer.Status, status = "not ready", http.StatusServiceUnavailable
 			web.Logger(r).WarnContext(ctx, "not ready", "check", name, "result", result)
 		}
+	}
+	if status != http.StatusOK {
+		w.Header().Set("Retry-After", readyAgain)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	web.JSON(w, r, status, answer)
