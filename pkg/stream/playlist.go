@@ -3,15 +3,11 @@ package stream
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"path"
 	"time"
-
-	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
 
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/vault"
@@ -20,8 +16,9 @@ import (
 // cachePlaylist lets a player keep a playlist, but ask each time whether it still holds: renditions join it.
 const cachePlaylist = "private, no-cache"
 
-func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, expiresAt time.Time) error {
-	parsed, err := s.readPlaylist(r.Context(), media.VideoKey(id)+"/"+name)
+// serveSigned answers with a playlist or a storyboard, which is signed on the way out.
+func (s *Streamer) serveSigned(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, expiresAt time.Time) error {
+	f, err := s.form(r.Context(), id, name)
 	if err != nil {
 		return err
 	}
@@ -29,24 +26,16 @@ func (s *Streamer) servePlaylist(w http.ResponseWriter, r *http.Request, id vaul
 	if err != nil {
 		return err
 	}
-	if err := s.signURIs(r.Context(), parsed, id, path.Dir(name), until); err != nil {
-		return err
+	memory, _ := s.signed.Get().(*[]byte)
+	if memory == nil {
+		memory = new([]byte)
 	}
-	signed, err := parsed.Marshal()
+	defer s.signed.Put(memory)
+	signed, err := s.sign(r.Context(), (*memory)[:0], f, id, until)
 	if err != nil {
-		return fmt.Errorf("sign playlist: %w", err)
+		return fmt.Errorf("sign %s: %w", name, err)
 	}
-	return s.serveSigned(w, r, id, name, signed)
-}
-
-// until is how long links last that are given to whoever has one that expires: that long, and the video's duration.
-func (s *Streamer) until(ctx context.Context, id vault.VideoID, expiresAt time.Time) (time.Time, error) {
-	v, err := s.Videos.Get(ctx, id)
-	return expiresAt.Add(time.Duration(v.Duration * float64(time.Second))), err
-}
-
-// serveSigned answers with a file that was signed on the way out.
-func (s *Streamer) serveSigned(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, signed []byte) error {
+	*memory = signed
 	if err := s.note(r, id, name); err != nil {
 		return err
 	}
@@ -54,63 +43,26 @@ func (s *Streamer) serveSigned(w http.ResponseWriter, r *http.Request, id vault.
 	h.Set("Content-Type", media.ContentType(name))
 	h.Set("Cache-Control", cachePlaylist)
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(signed)))
+	h.Set("ETag", s.etag(f, id, name, until, signed))
 	serveContent(w, r, time.Time{}, bytes.NewReader(signed), int64(len(signed)))
 	return nil
 }
 
-// readPlaylist reads a playlist as a value.
-func (s *Streamer) readPlaylist(ctx context.Context, key string) (playlist.Playlist, error) {
-	data, _, err := s.Media.Read(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoMedia()
+// until is how long links last that are given to whoever has one that expires: that long, and the video's duration.
+func (s *Streamer) until(ctx context.Context, id vault.VideoID, expiresAt time.Time) (time.Time, error) {
+	key := media.MetaKey(id)
+	version, err := s.Media.Stamp(ctx, key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // Videos has the words for that
+		return expiresAt, fmt.Errorf("read record of video %s: %w", id, err)
 	}
+	if d, ok := s.durations.get(key, version); ok && err == nil {
+		return expiresAt.Add(d), nil
+	}
+	v, err := s.Videos.Get(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("read playlist: %w", err)
+		return expiresAt, err
 	}
-	parsed, err := playlist.Unmarshal(data)
-	if err != nil {
-		return nil, fmt.Errorf("read playlist: %w", err)
-	}
-	return parsed, nil
-}
-
-// signURIs gives each URI of a playlist in folder its own token. The URIs stay relative, but for those of segments that
-// are fetched elsewhere.
-func (s *Streamer) signURIs(ctx context.Context, p playlist.Playlist, id vault.VideoID, folder string, until time.Time) error {
-	sign := func(uri string) string { return s.signURI(id, folder, uri, until) }
-	switch p := p.(type) {
-	case *playlist.Multivariant:
-		for _, v := range p.Variants {
-			v.URI = sign(v.URI)
-		}
-		for _, r := range p.Renditions {
-			if r.URI != nil {
-				signed := sign(*r.URI)
-				r.URI = &signed
-			}
-		}
-	case *playlist.Media:
-		for _, seg := range p.Segments {
-			link, err := s.fileURI(ctx, id, folder, seg.URI, until)
-			if err != nil {
-				return fmt.Errorf("sign playlist: %w", err)
-			}
-			seg.URI = link
-		}
-	}
-	return nil
-}
-
-// signURI gives a URI in folder its own token. It stays relative.
-func (s *Streamer) signURI(id vault.VideoID, folder, uri string, until time.Time) string {
-	return uri + "?token=" + s.Signer.Sign(string(id), path.Join(folder, uri), until)
-}
-
-// fileURI is what leads to a file that players only fetch: to us, or to where it can be had without us.
-func (s *Streamer) fileURI(ctx context.Context, id vault.VideoID, folder, uri string, until time.Time) (string, error) {
-	if s.Links == nil {
-		return s.signURI(id, folder, uri, until), nil
-	}
-	return s.Links.Link(ctx, media.VideoKey(id)+"/"+path.Join(folder, uri), until)
+	d := time.Duration(v.Duration * float64(time.Second))
+	s.durations.put(key, version, d, durationSize, maxDurations) // should the record be newer than version, it is read once more
+	return expiresAt.Add(d), nil
 }

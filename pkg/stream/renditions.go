@@ -92,6 +92,22 @@ func (s *Streamer) lookForPreview(ctx context.Context, id vault.VideoID, a *rend
 	return err
 }
 
+// readPlaylist reads a playlist as a value.
+func (s *Streamer) readPlaylist(ctx context.Context, key string) (playlist.Playlist, error) {
+	data, _, err := s.Media.Read(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoMedia()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read playlist: %w", err)
+	}
+	parsed, err := playlist.Unmarshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("read playlist: %w", err)
+	}
+	return parsed, nil
+}
+
 func renditionsOf(p playlist.Playlist) []rendition {
 	master, ok := p.(*playlist.Multivariant)
 	if !ok {

@@ -34,10 +34,8 @@ func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 		return s.serveMetadata(w, r, id)
 	case name == "renditions":
 		return s.serveRenditions(w, r, id)
-	case path.Ext(name) == ".m3u8":
-		return s.servePlaylist(w, r, id, name, expiresAt)
-	case name == media.Storyboard:
-		return s.serveStoryboard(w, r, id, name, expiresAt)
+	case path.Ext(name) == ".m3u8", name == media.Storyboard:
+		return s.serveSigned(w, r, id, name, expiresAt)
 	}
 	return s.serveFile(w, r, id, name, expiresAt)
 }

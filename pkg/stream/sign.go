@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"sync"
 	"time"
 
 	"pulsevault/pkg/audit"
@@ -60,7 +61,10 @@ type Streamer struct {
 	PublicPath string // goes in front of links
 	Log        *slog.Logger
 
-	types typeCache
+	types     typeCache
+	forms     cache[*form]         // by key
+	durations cache[time.Duration] // by the key of the record
+	signed    sync.Pool            // of *[]byte, for playlists on their way out
 }
 
 // The id of a link that is only signed, and not looked up.

@@ -30,7 +30,7 @@ const secret = "0123456789abcdef0123456789abcdef"
 
 // world serves one video, whose original has 1000 bytes.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	id       vault.VideoID
 	original string
@@ -76,7 +76,7 @@ type halfway struct{}
 
 func (halfway) Progress(context.Context, vault.VideoID) (float64, bool) { return 0.5, true }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	root := t.TempDir()
 	dir := &media.Dir{Videos: filepath.Join(root, "videos"), Pending: filepath.Join(root, "pending")}

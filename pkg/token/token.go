@@ -14,14 +14,10 @@
 package token
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"hash"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -32,7 +28,7 @@ const MinSecret = 32
 // maxLength bounds what Verify looks at; a genuine token has at most 19 + 1 + 64 bytes.
 const maxLength = 128
 
-const signatureLength = 2 * sha256.Size
+const signatureLength = 2 * sumSize
 
 // Signer signs under one secret and also accepts what was signed under the one before it, so that a secret can be
 // changed while links are out. It may be used by many goroutines at once.
@@ -61,13 +57,15 @@ func (s *Signer) Now() time.Time { return s.now() }
 
 // Sign returns the token for a path of a video that ends at expiresAt, whose fraction of a second is dropped.
 func (s *Signer) Sign(videoID, path string, expiresAt time.Time) string {
-	unix := strconv.FormatInt(expiresAt.Unix(), 10)
-	sum := s.keys[0].sum(videoID, path, unix)
-	b := make([]byte, 0, len(unix)+1+signatureLength)
-	b = append(b, unix...)
-	b = append(b, '.')
-	b = hex.AppendEncode(b, sum[:])
-	return string(b)
+	return string(s.Append(make([]byte, 0, maxLength), videoID, path, expiresAt))
+}
+
+// Append adds the token that Sign would return to b. It costs no memory of its own, for playlists with thousands of tokens.
+func (s *Signer) Append(b []byte, videoID, path string, expiresAt time.Time) []byte {
+	start := len(b)
+	b = strconv.AppendInt(b, expiresAt.Unix(), 10)
+	sum := s.keys[0].sum(videoID, path, b[start:])
+	return hex.AppendEncode(append(b, '.'), sum[:])
 }
 
 // Verify reports until when token lets path of videoID be fetched, and whether it does now: it was made by Sign for
@@ -76,7 +74,7 @@ func (s *Signer) Verify(token, videoID, path string) (expiresAt time.Time, ok bo
 	unix, signature, wellFormed := parse(token)
 	match := 0
 	for _, k := range s.keys {
-		sum := k.sum(videoID, path, unix)
+		sum := k.sum(videoID, path, []byte(unix))
 		var want [signatureLength]byte
 		hex.Encode(want[:], sum[:])
 		match |= subtle.ConstantTimeCompare(want[:], []byte(signature))
@@ -106,26 +104,4 @@ func parse(token string) (unix, signature string, ok bool) {
 		}
 	}
 	return unix, signature, true
-}
-
-// key keeps MACs that are keyed already: keying one costs two of the four blocks that a token takes to hash.
-type key struct{ macs sync.Pool }
-
-func newKey(secret string) *key {
-	return &key{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(secret)) }}}
-}
-
-func (k *key) sum(videoID, path, unix string) (sum [sha256.Size]byte) {
-	mac := k.macs.Get().(hash.Hash)
-	defer k.macs.Put(mac)
-	mac.Reset()
-	b := make([]byte, 0, 128)
-	b = append(b, videoID...)
-	b = append(b, ':')
-	b = append(b, path...)
-	b = append(b, ':')
-	b = append(b, unix...)
-	_, _ = mac.Write(b)
-	mac.Sum(sum[:0])
-	return sum
 }

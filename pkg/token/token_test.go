@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +168,25 @@ func BenchmarkSign(b *testing.B) {
 	}
 	for b.Loop() {
 		s.Sign(video, path, now)
+	}
+}
+
+// The HMAC is that of the standard library, whatever the length of the secret and of what is signed.
+func TestSignatureIsHMAC(t *testing.T) {
+	for _, length := range []int{32, 63, 64, 65, 200} {
+		secret := strings.Repeat("s", length-1) + "!"
+		s, err := token.New(secret, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 200 {
+			path := strings.Repeat("p", n)
+			unix, signature, _ := strings.Cut(s.Sign(video, path, now), ".")
+			h := hmac.New(sha256.New, []byte(secret))
+			_, _ = io.WriteString(h, video+":"+path+":"+unix)
+			if want := hex.EncodeToString(h.Sum(nil)); signature != want {
+				t.Fatalf("secret of %d bytes, path of %d: %s, want %s", length, n, signature, want)
+			}
+		}
 	}
 }
