@@ -21,6 +21,7 @@ import (
 	"pulsevault/pkg/token"
 	"pulsevault/pkg/transcode"
 	"pulsevault/pkg/upload"
+	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
 )
 
@@ -44,6 +45,7 @@ type App struct {
 	queue      queue.Queue
 	worker     queue.Worker
 	counters   redisdb.Counters
+	open       redisdb.OpenUploads
 	uploads    *upload.Handler
 	finalizer  *finalize.Finalizer
 	transcoder *transcode.Transcoder
@@ -55,6 +57,20 @@ type App struct {
 type uploadStore interface {
 	upload.Store
 	upload.Deliverer
+}
+
+// delivery is the store of uploads as finalize sees it: what has become a video leaves room for others.
+type delivery struct {
+	uploadStore
+	open redisdb.OpenUploads
+}
+
+func (d delivery) Deliver(ctx context.Context, u vault.Upload) error {
+	err := d.uploadStore.Deliver(ctx, u)
+	if err == nil {
+		d.open.Free(ctx, u.Size)
+	}
+	return err
 }
 
 // New wires an App. Its Redis must be running; c names it. Close gives back what it holds.
@@ -99,6 +115,7 @@ func (a *App) openRedis(ctx context.Context) error {
 		opts = found
 	}
 	a.redis = redisdb.Open(opts)
+	a.open = redisdb.OpenUploads{Client: a.redis, MaxCount: a.config.MaxOpenUploads, MaxBytes: a.config.MaxPendingBytes, Logger: a.Log}
 	a.locks = &redisdb.UploadLocks{Client: a.redis, Dir: a.config.UploadDir, Logger: a.Log}
 	a.locks.Start(context.WithoutCancel(ctx))
 	if err := a.redis.Ping(ctx).Err(); err != nil {
@@ -110,7 +127,7 @@ func (a *App) openRedis(ctx context.Context) error {
 
 func (a *App) wireUploads(context.Context) (err error) {
 	a.uploads, err = upload.NewHandler(upload.Config{
-		Store: a.uploaded, Locker: a.locks, Audit: a.audit, Counter: a.counters, Now: time.Now,
+		Store: a.uploaded, Locker: a.locks, Audit: a.audit, Counter: a.counters, Room: a.open, Now: time.Now,
 		Metrics: upload.NewMetrics(a.Registry), MaxSize: a.config.MaxUploadSize, PublicPath: a.config.PublicPath, Log: a.Log,
 	})
 	return err
@@ -119,7 +136,7 @@ func (a *App) wireUploads(context.Context) (err error) {
 func (a *App) wireVideos(context.Context) error {
 	a.videos = &metadata.Store{Media: a.media, Cache: redisdb.Cache{Client: a.redis, TTL: cacheTTL, Logger: a.Log}, Now: time.Now}
 	a.finalizer = &finalize.Finalizer{
-		Uploads: a.uploaded, Locks: a.locks, Markers: a.markers, Videos: a.videos, Audit: a.audit, Checksum: upload.Checksum,
+		Uploads: delivery{a.uploaded, a.open}, Locks: a.locks, Markers: a.markers, Videos: a.videos, Audit: a.audit, Checksum: upload.Checksum,
 		Enqueue:  a.enqueue,
 		Announce: a.uploads.Announce,
 		Accepts: func(contentType string) bool {

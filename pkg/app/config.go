@@ -86,6 +86,12 @@ type Config struct {
 
 	// MaxUploadSize (MAX_UPLOAD_SIZE, bytes or with a suffix such as 10GiB, which is the default) is what one upload may have.
 	MaxUploadSize int64
+	// MaxOpenUploads (MAX_OPEN_UPLOADS, default 10000; 1 to 1000000) is how many uploads may be open at once, which is from
+	// their creation until they are videos or have expired. MaxPendingBytes (MAX_PENDING_BYTES, default none, else at least
+	// MAX_UPLOAD_SIZE) is what they may have together, by the lengths they were created with. Both hold for all processes
+	// together, about: uploads are counted in Redis, and counted anew by each sweep.
+	MaxOpenUploads  int64
+	MaxPendingBytes int64
 	// UploadExpiry (UPLOAD_EXPIRY, default 24h) is how long an upload is kept that nobody adds to.
 	UploadExpiry time.Duration
 
@@ -139,6 +145,8 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		FFmpegThreads:     int(e.number("FFMPEG_THREADS", 0, 0, 256)),
 		WorkerConcurrency: int(e.number("WORKER_CONCURRENCY", 1, 0, 256)),
 		MaxUploadSize:     e.bytes("MAX_UPLOAD_SIZE", 10<<30),
+		MaxOpenUploads:    e.number("MAX_OPEN_UPLOADS", 10_000, 1, 1_000_000),
+		MaxPendingBytes:   e.bytes("MAX_PENDING_BYTES", 0),
 		UploadExpiry:      e.duration("UPLOAD_EXPIRY", 24*time.Hour, time.Minute, 365*24*time.Hour),
 		TrustedProxies:    e.prefixes("TRUSTED_PROXIES"),
 		CORSOrigins:       e.origins("CORS_ORIGINS"),
@@ -159,6 +167,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	})
 	if c.PieceSeconds > 0 && c.PieceSeconds < 6 {
 		e.refuse("PIECE_SECONDS", "0, or at least the 6 seconds of a segment")
+	}
+	if c.MaxPendingBytes > 0 && c.MaxPendingBytes < c.MaxUploadSize {
+		e.refuse("MAX_PENDING_BYTES", "at least MAX_UPLOAD_SIZE, which is "+fmt.Sprint(c.MaxUploadSize)+" bytes")
 	}
 	if c.TokenExpiry > c.TokenMax {
 		e.refuse("TOKEN_EXPIRY_SECONDS", "at most TOKEN_MAX_SECONDS, which is "+fmt.Sprint(int64(c.TokenMax/time.Second)))

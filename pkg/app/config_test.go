@@ -18,6 +18,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		"PORT=70000": "0 to 65535", "PORT=http": "0 to 65535", "APP_ENV=prod": "development or production",
 		"TOKEN_EXPIRY_SECONDS=0": "from 1", "TOKEN_EXPIRY_SECONDS=90000": "TOKEN_MAX_SECONDS", "TOKEN_MAX_SECONDS=1.5": "whole number",
 		"MAX_UPLOAD_SIZE=10 GB": "10GiB", "MAX_UPLOAD_SIZE=-1": "10GiB", "MAX_UPLOAD_SIZE=9999999TiB": "10GiB", "UPLOAD_EXPIRY=1 day": "24h",
+		"MAX_OPEN_UPLOADS=0": "1 to 1000000", "MAX_OPEN_UPLOADS=many": "1 to 1000000", "MAX_PENDING_BYTES=10 GB": "10GiB", "MAX_PENDING_BYTES=9GiB": "MAX_UPLOAD_SIZE",
 		"RENDITIONS=9000p": "240p", "WORKER_CONCURRENCY=-1": "0 to 256", "LOG_LEVEL=loud": "debug", "AUDIT_IP=some": "full",
 		"TRUSTED_PROXIES=nginx": "10.0.0.0/8", "CORS_ORIGINS=clinic.example": "https://", "PUBLIC_PATH=Prod": "/Prod", "PUBLIC_PATH=/a b": "/Prod",
 		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number", "REDIS_TLS=on": "true or false", "QUEUE=kafka": "redis or sqs",
@@ -101,7 +102,7 @@ func TestDefaults(t *testing.T) {
 	}
 	if c.Host != "127.0.0.1" || c.Port != 3000 || c.TokenExpiry != 5*time.Minute || c.TokenMax != 24*time.Hour || c.UploadExpiry != 24*time.Hour ||
 		c.RedisAddr != "redis:6379" || c.RedisTLS || len(c.Renditions) != 5 || c.WorkerConcurrency != 1 || !c.TranscodeEnabled || !c.MetricsEnabled ||
-		c.MaxUploadSize != 3<<20 || c.VideoDir != root+"/videos" || c.UploadDir != root+"/uploads" || c.AuditDir != root+"/audit" {
+		c.MaxUploadSize != 3<<20 || c.MaxOpenUploads != 10_000 || c.MaxPendingBytes != 0 || c.VideoDir != root+"/videos" || c.UploadDir != root+"/uploads" || c.AuditDir != root+"/audit" {
 		t.Errorf("%+v", c)
 	}
 	if got := c.TrustedProxies; len(got) != 2 || got[0].String() != "10.1.2.3/32" {

@@ -20,6 +20,11 @@ type swept struct {
 	Queued, Resumed, Expired, Failed, Forgotten, Folders, Temporary int
 }
 
+// openUploads are those that a sweep comes upon and leaves open.
+type openUploads struct{ count, bytes int64 }
+
+func (o *openUploads) add(u vault.Upload) { o.count, o.bytes = o.count+1, o.bytes+u.Size }
+
 // RunSweeps sweeps now and every minute until ctx ends. Several processes may sweep at once.
 func (a *App) RunSweeps(ctx context.Context) {
 	ticker := time.NewTicker(sweepEvery)
@@ -48,13 +53,18 @@ func (a *App) Sweep(ctx context.Context) {
 	}
 }
 
-// sweepUploads looks at the uploads whose bytes have not become a video.
+// sweepUploads looks at the uploads whose bytes have not become a video, and counts them.
 func (a *App) sweepUploads(ctx context.Context, s *swept) error {
 	ids, err := a.uploaded.Open(ctx)
 	if err != nil {
 		return err
 	}
-	return each(ctx, ids, func(id vault.UploadID) error { return a.sweepUpload(ctx, id, s) })
+	var open openUploads
+	err = each(ctx, ids, func(id vault.UploadID) error { return a.sweepUpload(ctx, id, s, &open) })
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, a.open.Set(ctx, open.count, open.bytes))
 }
 
 // each does something for every id, whatever becomes of the others, until ctx ends.
@@ -69,12 +79,13 @@ func each[ID any](ctx context.Context, ids []ID, do func(ID) error) error {
 	return errors.Join(errs...)
 }
 
-func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept) error {
+func (a *App) sweepUpload(ctx context.Context, id vault.UploadID, s *swept, open *openUploads) error {
 	u, err := a.uploaded.Get(ctx, id)
 	switch {
 	case err == nil && u.Finalize != nil:
 		return a.resume(ctx, id, s)
 	case err == nil && !u.Expired(time.Now()):
+		open.add(u)
 		return nil
 	case err != nil && vault.KindOf(err) != vault.NotFound:
 		return err

@@ -26,7 +26,7 @@ func (a *App) openQueue(ctx context.Context) error {
 		a.worker = redisqueue.Worker{Client: a.redis, Concurrency: c.WorkerConcurrency, Logger: a.Log}
 	}
 	a.counters = redisdb.Counters{Client: a.redis, Logger: a.Log}
-	a.Registry.MustRegister(queue.NewCollector(a.queue, a.Log), totals{a.counters, a.Log})
+	a.Registry.MustRegister(queue.NewCollector(a.queue, a.Log), totals{a.counters, a.open, a.Log})
 	return nil
 }
 

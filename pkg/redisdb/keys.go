@@ -9,6 +9,8 @@
 //	metrics:uploads:completed     counter        for ever   uploads whose last byte has arrived
 //	metrics:transcode:success     counter        for ever   transcodes that ended well
 //	metrics:transcode:failed      counter        for ever   transcodes that were given up
+//	uploads:open                  integer        10 min     uploads that have not become videos; set by each sweep
+//	uploads:open:bytes            integer        10 min     their lengths together
 //	audit:head:{category}         string         for ever   where an audit chain ends, as package audit writes it
 //
 // The queue's own keys begin with "asynq:" and belong to package queue. Wiping all of it loses no video and no record.
@@ -21,6 +23,12 @@ const (
 	UploadsCompletedKey = "metrics:uploads:completed"
 	TranscodeSuccessKey = "metrics:transcode:success"
 	TranscodeFailedKey  = "metrics:transcode:failed"
+)
+
+// What OpenUploads counts.
+const (
+	OpenCountKey = "uploads:open"
+	OpenBytesKey = "uploads:open:bytes"
 )
 
 const (

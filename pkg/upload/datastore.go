@@ -20,13 +20,18 @@ import (
 // elsewhere.
 type dataStore struct {
 	store      Store
+	room       Room
 	now        func() time.Time
 	terminated func(ctx context.Context, u vault.Upload) // is told before an upload is removed
 }
 
 func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
+	if err := s.room.Take(ctx, info.Size); err != nil {
+		return nil, tusError(err)
+	}
 	u, err := s.store.Create(ctx, info.Size, info.MetaData)
 	if err != nil {
+		s.room.Free(ctx, info.Size)
 		return nil, tusError(err)
 	}
 	noteExpiry(ctx, u)
@@ -47,6 +52,14 @@ func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, 
 	}
 	noteExpiry(ctx, u)
 	return &session{store: s, upload: u}, nil
+}
+
+func (s dataStore) remove(ctx context.Context, u vault.Upload) error {
+	err := s.store.Remove(ctx, u)
+	if err == nil {
+		s.room.Free(ctx, u.Size)
+	}
+	return err
 }
 
 func (s dataStore) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload {
@@ -84,7 +97,7 @@ func (s *session) mismatch(ctx context.Context, src io.Reader, err error) error 
 		return nil
 	case s.created:
 		x.expires = time.Time{}
-		return cmp.Or(s.store.store.Remove(ctx, s.upload), err)
+		return cmp.Or(s.store.remove(ctx, s.upload), err)
 	}
 	return err
 }
@@ -106,7 +119,7 @@ func (s *session) Terminate(ctx context.Context) error {
 		return handler.NewError("ERR_UPLOAD_FINALIZED", "the upload has become a video and can no longer be taken back", http.StatusConflict)
 	}
 	s.store.terminated(ctx, s.upload)
-	return tusError(s.store.store.Remove(ctx, s.upload))
+	return tusError(s.store.remove(ctx, s.upload))
 }
 
 // tusError gives an error the status that it has on every other route; tusd knows only its own kind.
@@ -123,9 +136,9 @@ func tusError(err error) error {
 	case vault.Unprocessable:
 		return handler.NewError("ERR_"+strings.ToUpper(e.Code), e.Message, statusMismatch)
 	case vault.NoSpace:
-		return handler.NewError("ERR_NO_SPACE", e.Message, http.StatusInsufficientStorage)
+		return handler.NewError("ERR_"+strings.ToUpper(e.Code), e.Message, http.StatusInsufficientStorage)
 	case vault.Unavailable:
-		t := handler.NewError("ERR_UNAVAILABLE", e.Message, http.StatusServiceUnavailable)
+		t := handler.NewError("ERR_"+strings.ToUpper(e.Code), e.Message, http.StatusServiceUnavailable)
 		t.HTTPResponse.Header["Retry-After"] = strconv.Itoa(unavailableRetry)
 		return t
 	}

@@ -192,7 +192,7 @@ func FuzzTusHeaders(f *testing.F) {
 	dir := &upload.Dir{Path: f.TempDir(), Expiry: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	h, err := upload.NewHandler(upload.Config{
 		Store: dir, Locker: memorylocker.New(), Audit: &recorder{}, Counter: &recorder{}, Now: time.Now,
-		Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, Log: slog.New(slog.DiscardHandler),
+		Room: &room{}, Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		f.Fatal(err)

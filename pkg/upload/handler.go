@@ -30,12 +30,21 @@ type Counter interface {
 	CountUpload(ctx context.Context)
 }
 
+// Room bounds the uploads that are open, over all processes.
+type Room interface {
+	// Take counts an upload of so many bytes that is about to be created. An Unavailable or NoSpace error refuses it.
+	Take(ctx context.Context, size int64) error
+	// Free takes back what Take has counted, when the upload has become a video or is gone.
+	Free(ctx context.Context, size int64)
+}
+
 // Config is what the HTTP side of uploads is made from.
 type Config struct {
 	Store      Store
 	Locker     handler.Locker // keeps two writers out of one upload, over all processes
 	Audit      Auditor
 	Counter    Counter
+	Room       Room
 	Metrics    *Metrics
 	MaxSize    int64  // bytes an upload may have at most
 	PublicPath string // goes in front of Location
@@ -74,7 +83,7 @@ type Handler struct {
 func NewHandler(c Config) (*Handler, error) {
 	h := &Handler{Config: c}
 	composer := handler.NewStoreComposer()
-	store := dataStore{c.Store, c.Now, h.terminated}
+	store := dataStore{c.Store, c.Room, c.Now, h.terminated}
 	composer.UseCore(store)
 	composer.UseTerminater(store)
 	composer.UseLocker(patientLocker{c.Locker})

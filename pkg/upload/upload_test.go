@@ -42,6 +42,7 @@ type world struct {
 	dir      *upload.Dir
 	clock    *clock
 	recorder *recorder
+	room     *room
 }
 
 type clock struct {
@@ -85,7 +86,7 @@ func newWorld(t *testing.T) *world { return newWorldIn(t, t.TempDir()) }
 
 func newWorldIn(t *testing.T, dir string) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock{now: time.Now()}, recorder: &recorder{}}
+	w := &world{t: t, clock: &clock{now: time.Now()}, recorder: &recorder{}, room: &room{}}
 	log := slog.New(slog.DiscardHandler)
 	w.dir = &upload.Dir{Path: filepath.Join(dir, "uploads"), Expiry: time.Hour, Now: w.clock.Now, Log: log}
 	if err := w.dir.Init(); err != nil {
@@ -93,7 +94,7 @@ func newWorldIn(t *testing.T, dir string) *world {
 	}
 	h, err := upload.NewHandler(upload.Config{
 		Store: w.dir, Locker: memorylocker.New(), Audit: w.recorder, Counter: w.recorder, Now: w.clock.Now,
-		Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, PublicPath: "/stage", Log: log,
+		Room: w.room, Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, PublicPath: "/stage", Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
