@@ -77,10 +77,12 @@ func (p Plan) copyArguments(path string, segmentName func(rendition string) stri
 	return append(append(args, "-c", "copy"), segmented(sourceName, segmentName)...)
 }
 
-// segmented has ffmpeg cut a rendition at key frames, about every segmentSeconds.
+// segmented has ffmpeg cut a rendition at key frames, about every segmentSeconds. Renditions have the same time stamps for the
+// same pictures (RFC 8216, section 6.2.4) only where none is below zero, for ffmpeg then moves all of that rendition: pictures
+// that wait for later ones have an earlier time of decoding, and not all encoders make them wait as long.
 func segmented(rendition string, segmentName func(rendition string) string) []string {
 	return []string{
-		"-map_metadata", "-1", "-map_chapters", "-1", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
+		"-map_metadata", "-1", "-map_chapters", "-1", "-output_ts_offset", "10", "-f", "hls", "-hls_time", fmt.Sprint(segmentSeconds),
 		"-hls_list_size", "0", "-hls_playlist_type", "vod", "-hls_segment_type", "mpegts",
 		"-hls_segment_filename", segmentName(rendition), rendition + ".m3u8",
 	}

@@ -65,7 +65,7 @@ func (t *Transcoder) claim(ctx context.Context, id vault.VideoID) (*job, error) 
 	return t.newJob(v, "")
 }
 
-func (j *job) work(ctx context.Context) error {
+func (j *job) work(ctx context.Context, reuse bool) error {
 	if err := j.prepareFolder(); err != nil {
 		return err
 	}
@@ -88,11 +88,23 @@ func (j *job) work(ctx context.Context) error {
 	if err := j.playSource(ctx, original, MakePlan(source, j.Ladder)); err != nil {
 		return err
 	}
+	encoded := MakePlan(source, j.Ladder)
+	if !reuse {
+		return j.makeLadder(ctx, original, encoded)
+	}
 	if source, err = j.asCut(ctx, source); err != nil {
 		return err
 	}
-	return j.makeLadder(ctx, original, MakePlan(source, j.Ladder))
+	err = j.makeLadder(ctx, original, MakePlan(source, j.Ladder))
+	if errors.Is(err, errMisfit) {
+		j.log.WarnContext(ctx, "the copied picture is no rung", "reason", err)
+		err = j.makeLadder(ctx, original, encoded)
+	}
+	return err
 }
+
+// errMisfit says that a copied picture has more frames than the encoded ones, or fewer.
+var errMisfit = errors.New("the copied picture does not fit the others")
 
 // makeLadder makes and publishes those rungs that are not there yet: the lowest alone, if nothing plays, and then all others.
 // Of a long video they are left to all workers.
@@ -199,7 +211,11 @@ func measureAll(folder string, plan Plan) (made []encoded, err error) {
 		}
 		made = append(made, e)
 		if e.frames != made[0].frames {
-			return nil, fmt.Errorf("%s has %d frames, %s has %d", r.Name, e.frames, made[0].plan.Name, made[0].frames)
+			err := fmt.Errorf("%s has %d frames, %s has %d", r.Name, e.frames, made[0].plan.Name, made[0].frames)
+			if r.Copied || made[0].plan.Copied {
+				err = errors.Join(errMisfit, err)
+			}
+			return nil, err
 		}
 	}
 	return made, nil

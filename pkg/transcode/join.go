@@ -18,7 +18,7 @@ import (
 // Join makes renditions of the pieces of a split video, without encoding anything again, and publishes them. What is said of
 // Transcode holds.
 func (t *Transcoder) Join(ctx context.Context, task vault.Task, final bool) error {
-	goOn := false
+	goOn, reuse := false, true
 	err := t.partly(ctx, task, final, func(j *job, s *split) error {
 		there, err := t.there(ctx, task.VideoID, task.Attempt)
 		if err != nil {
@@ -27,10 +27,13 @@ func (t *Transcoder) Join(ctx context.Context, task vault.Task, final bool) erro
 		if len(there) < len(s.Pieces) { // somebody has removed one
 			return t.enqueueAll(ctx, s.wants(task.VideoID, task.Attempt, there))
 		}
-		if err := j.join(ctx, s); err != nil {
+		if err := j.join(ctx, s); errors.Is(err, errMisfit) {
+			j.log.WarnContext(ctx, "the copied picture is no rung", "reason", err)
+			reuse = false
+		} else if err != nil {
 			return err
 		}
-		if goOn = !s.Last; goOn { // what is split is done, so the next attempt begins
+		if goOn = !s.Last || !reuse; goOn { // what is split is done with, so the next attempt begins
 			return t.removeSplits(ctx, task.VideoID, task.Attempt)
 		}
 		return nil
@@ -38,7 +41,7 @@ func (t *Transcoder) Join(ctx context.Context, task vault.Task, final bool) erro
 	if err != nil || !goOn {
 		return err
 	}
-	return t.Transcode(ctx, task.VideoID, final)
+	return t.attempt(ctx, task.VideoID, false, reuse)
 }
 
 // join publishes what the pieces of a split are pieces of.

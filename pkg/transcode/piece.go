@@ -23,7 +23,8 @@ import (
 func (t *Transcoder) Piece(ctx context.Context, task vault.Task, final bool) error {
 	return t.partly(ctx, task, final, func(j *job, s *split) error {
 		if task.Piece > len(s.Pieces) {
-			return fmt.Errorf("the video is split into %d pieces", len(s.Pieces))
+			j.log.WarnContext(ctx, "there is no such piece", "piece", task.Piece, "pieces", len(s.Pieces))
+			return nil
 		}
 		there, err := t.there(ctx, task.VideoID, task.Attempt)
 		if err == nil && !there[task.Piece] {

@@ -5,12 +5,14 @@ package transcode_test
 import (
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"pulsevault/pkg/transcode"
 	"pulsevault/pkg/vault"
 )
 
@@ -61,5 +63,35 @@ func TestScriptsReachNothing(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	if n := connections.Load(); n > 0 {
 		t.Errorf("%d connections were made", n)
+	}
+}
+
+// A copied picture turns out to have another number of frames than those that are encoded: then no picture is copied.
+func TestACopyThatDoesNotFit(t *testing.T) {
+	for name, pieces := range map[string]float64{"whole": 0, "in pieces": 7} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			q := w.inPieces(pieces)
+			w.Ladder = []transcode.Rung{{"240p", 240, 400_000, 64_000}, {"360p", 360, 20_000_000, 96_000}}
+			id := w.add(copyable(t), "video/mp4")
+			good, err := exec.LookPath("ffmpeg")
+			if err != nil {
+				t.Fatal(err)
+			}
+			bin := t.TempDir()
+			// Where one rendition only is encoded, of two, pictures get lost.
+			script := "#!/bin/sh\nfor a; do case $a in\n*fps=25/1*scale=*scale=*|*scale=640:360*) ;;\n*setpts*fps=25/1*) a=$(echo \"$a\" | sed 's/,scale=/,trim=end_pts=170,scale=/') ;;\n*fps=25/1*) a=$(echo \"$a\" | sed 's/,scale=/,trim=end_pts=320,scale=/') ;;\nesac\nset -- \"$@\" \"$a\"; shift; done\nexec '" + good + "' \"$@\"\n"
+			if err := os.WriteFile(filepath.Join(bin, "ffmpeg"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			_ = q.enqueue(t.Context(), vault.Task{Type: vault.TranscodeVideo, VideoID: id})
+			w.work(q, 1)
+			if v := w.get(id); v.Status != vault.Transcoded || v.Duration != 13 {
+				t.Errorf("recorded %+v", v)
+			}
+			wantPlayable(t, w.hls(id), "640x360", true, 13)
+			w.wantNothingLeft(id)
+		})
 	}
 }

@@ -100,6 +100,11 @@ func permanent(reason string) *vault.Error {
 // kind vault.Unprocessable is recorded as the video's own failure; after any other one the video waits for its next
 // attempt, or, if this was the final one, has failed too. When ctx ends, the video is given back.
 func (t *Transcoder) Transcode(ctx context.Context, id vault.VideoID, final bool) error {
+	return t.attempt(ctx, id, final, true)
+}
+
+// attempt makes an attempt at a video. reuse says that its copied picture may be a rung.
+func (t *Transcoder) attempt(ctx context.Context, id vault.VideoID, final, reuse bool) error {
 	if split, err := t.goOn(ctx, id); err != nil || split {
 		return err
 	}
@@ -109,7 +114,7 @@ func (t *Transcoder) Transcode(ctx context.Context, id vault.VideoID, final bool
 	}
 	defer j.removeFolder()
 	failpoint.Hit("transcode/claimed")
-	if err = j.work(ctx); err == nil {
+	if err = j.work(ctx, reuse); err == nil {
 		return nil
 	}
 	if errors.Is(err, errSplit) {
