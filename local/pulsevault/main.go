@@ -21,6 +21,7 @@ type commands struct {
 	Worker  workerCommand  `cmd:"" help:"Run transcode workers only."`
 	Emulate emulateCommand `cmd:"" help:"Host the compiled functions as AWS does: Lambda, API Gateway, queue and schedule."`
 	Invoke  invokeCommand  `cmd:"" help:"Invoke one function once with an event; the exit status is 1 if it fails."`
+	Queue   queueCommands  `cmd:"" help:"Look at the tasks, start failed videos again, cancel videos."`
 	Audit   auditCommands  `cmd:"" help:"Look after the audit log."`
 	HLS     hlsCommands    `cmd:"" name:"hls" help:"Look at published video."`
 	Version versionCommand `cmd:"" help:"Print the version."`

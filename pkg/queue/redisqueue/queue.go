@@ -84,6 +84,7 @@ type Info struct {
 	Retried   int // how often it has been tried again
 	MaxRetry  int
 	LastError string    // of the last try that failed
+	FailedAt  time.Time // when the last try failed; zero if none has
 	NextAt    time.Time // when it will be tried again, if its state is Retry
 	Orphaned  bool      // active, but its worker is gone; it will be taken over
 }
@@ -97,14 +98,19 @@ func (q *Queue) State(ctx context.Context, t vault.Task) (Info, error) {
 	case err != nil:
 		return Info{}, queue.Unavailable(fmt.Errorf("look at %s: %w", t.ID(), err))
 	}
+	return infoOf(task), nil
+}
+
+func infoOf(task *asynq.TaskInfo) Info {
 	return Info{
 		State:     queue.State(task.State.String()),
 		Retried:   task.Retried,
 		MaxRetry:  task.MaxRetry,
 		LastError: task.LastErr,
+		FailedAt:  task.LastFailedAt,
 		NextAt:    task.NextProcessAt,
 		Orphaned:  task.IsOrphaned,
-	}, nil
+	}
 }
 
 // within gives calls of the inspector, which take no context, the time that ctx leaves. One that takes longer ends by
