@@ -125,12 +125,12 @@ func wantCancelled(t *testing.T, c client, root, id string) {
 // endlessFFmpeg is a folder with an ffmpeg that never gets done with encoding.
 func endlessFFmpeg(t *testing.T) string {
 	t.Helper()
-	real, err := exec.LookPath("ffmpeg")
+	ffmpeg, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	script := "#!/bin/sh\ncase \"$*\" in *-c:v*|*-f\\ hls*|*segment*) exec sleep 600 ;; esac\nexec " + real + " \"$@\"\n"
+	script := "#!/bin/sh\ncase \"$*\" in *-c:v*|*-f\\ hls*|*segment*) exec sleep 600 ;; esac\nexec " + ffmpeg + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(dir, "ffmpeg"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
