@@ -77,7 +77,7 @@ func (a *App) giveUp(ctx context.Context, id vault.VideoID) error {
 	case v.Status == vault.TranscodeFailed && !a.wanted(ctx, vault.Task{Type: vault.TranscodeVideo, VideoID: id}):
 		return nil
 	}
-	return a.transcoder.GiveUp(ctx, id, cancelledByOperator)
+	return a.transcoder.GiveUp(ctx, vault.Task{Type: vault.TranscodeVideo, VideoID: id}, cancelledByOperator)
 }
 
 // alive reports whether somebody may still work on a task.
