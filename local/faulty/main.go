@@ -11,6 +11,7 @@
 //	fail HOW CALL PATH N
 //	                 from now on, have the N-th such call fail
 //	all HOW          from now on, have every second call of each thread fail, of those that HOW is for
+//	none             nothing fails any more
 //	struck           how many calls have been made to fail
 //
 // A call is known by its name (openat that makes a file is "creat"), and by its path below DIR with ids, dates and random
@@ -76,6 +77,8 @@ func obey(p *plan, orders *bufio.Scanner, answers *os.File) {
 			p.arm(how, call, nth)
 		case "all":
 			p.arm(rest, "", 0)
+		case "none":
+			p.arm("", "", 0)
 		case "struck":
 			answer = strconv.Itoa(p.hits())
 		default:

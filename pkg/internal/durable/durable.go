@@ -94,10 +94,15 @@ func Mkdir(path string, mode fs.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	made := os.Mkdir(path, mode)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return made
 	}
-	return SyncDir(parent)
+	err := SyncDir(parent)
+	if err != nil && made == nil {
+		_ = os.Remove(path) // or the next one would find it there and not sync its name
+	}
+	return err
 }
 
 // Rename moves a file or directory, within one file system.
