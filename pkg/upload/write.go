@@ -82,9 +82,14 @@ func (p *piece) take(ctx context.Context, src io.Reader, claim *Claim) (int64, e
 
 // giveBack cuts off what lies beyond the record's offset after a failure: nobody was told of it, and on a full disk it would
 // keep everybody from writing, the audit log too. The record is read again, because one whose replacing failed may have been
-// replaced: when its folder could not be synced, or when an answer was lost on its way from a file server.
+// replaced: when its folder could not be synced, or when an answer was lost on its way from a file server. As it will be
+// acknowledged, it is saved once more, to be on disk.
 func (p *piece) giveBack(ctx context.Context) {
-	if now, err := p.dir.Get(ctx, p.upload.UploadID); err == nil {
+	now, err := p.dir.Get(ctx, p.upload.UploadID)
+	if err == nil && now.Offset > p.upload.Offset {
+		err = p.dir.Save(ctx, &now)
+	}
+	if err == nil {
 		_ = p.file.Truncate(now.Offset)
 	}
 }
