@@ -3,8 +3,10 @@ package upload_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -34,19 +36,8 @@ func (r *slowRecorder) Append(context.Context, audit.Category, audit.Event) erro
 // Somebody wants the upload while a piece that has arrived whole is still being recorded. Its connection is good for the next
 // request all the same: net/http must not take the client for gone.
 func TestConnectionOutlivesAPieceThatIsAskedToLetGo(t *testing.T) {
-	log := slog.New(slog.DiscardHandler)
 	slow := &slowRecorder{reached: make(chan struct{}), goOn: make(chan struct{})}
-	dir := &upload.Dir{Path: filepath.Join(t.TempDir(), "uploads"), Expiry: time.Hour, Now: time.Now, Log: log}
-	if err := dir.Init(); err != nil {
-		t.Fatal(err)
-	}
-	h, err := upload.NewHandler(upload.Config{
-		Store: dir, Locker: memorylocker.New(), Audit: slow, Counter: slow, Now: time.Now,
-		Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, Log: log,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h, dir := newHandler(t, slow, 0)
 	mux := http.NewServeMux()
 	mux.Handle("/uploads/{id}", h)
 	mux.HandleFunc("/next", func(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +73,58 @@ func TestConnectionOutlivesAPieceThatIsAskedToLetGo(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	if said, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
 		t.Errorf("the next request finds its context ended: %s", said)
+	}
+}
+
+// newHandler makes a handler for uploads in a directory.
+func newHandler(t *testing.T, told interface {
+	upload.Auditor
+	upload.Counter
+}, silence time.Duration) (*upload.Handler, *upload.Dir) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	dir := &upload.Dir{Path: filepath.Join(t.TempDir(), "uploads"), Expiry: time.Hour, Now: time.Now, Log: log}
+	if err := dir.Init(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := upload.NewHandler(upload.Config{
+		Store: dir, Locker: memorylocker.New(), Audit: told, Counter: told, Now: time.Now, Silence: silence,
+		Metrics: upload.NewMetrics(prometheus.NewRegistry()), MaxSize: maxSize, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, dir
+}
+
+// A client that sends nothing more, and does not go either, is let go by itself: nobody else asks for the upload. What it has
+// sent counts.
+func TestSilentClientIsLetGo(t *testing.T) {
+	h, dir := newHandler(t, &recorder{}, 300*time.Millisecond)
+	mux := http.NewServeMux()
+	mux.Handle("/uploads/{id}", h)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	u, err := dir.Create(t.Context(), 10_000, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = fmt.Fprintf(conn, "PATCH /uploads/%s HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"+
+		"Content-Type: application/offset+octet-stream\r\nContent-Length: 10000\r\n\r\n%s", u.UploadID, randomBytes(4000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(conn) // to the end of the connection
+	if err != nil || !bytes.HasPrefix(said, []byte("HTTP/1.1 500 ")) || !bytes.Contains(said, []byte(`"code":"read_timeout"`)) {
+		t.Errorf("the client is told %q, %v", said, err)
+	}
+	if u, err = dir.Get(t.Context(), u.UploadID); err != nil || u.Offset != 4000 {
+		t.Errorf("the offset is %d, %v", u.Offset, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -48,8 +49,10 @@ type Config struct {
 	Metrics    *Metrics
 	MaxSize    int64  // bytes an upload may have at most
 	PublicPath string // goes in front of Location
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Silence is for how long a client may send nothing of its piece before it is let go; 0 means a minute. What has come counts.
+	Silence time.Duration
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Metrics counts completed uploads of this process.
@@ -94,6 +97,7 @@ func NewHandler(c Config) (*Handler, error) {
 		Logger:                    xslog.New(logBridge{c.Log.Handler()}),
 		PreFinishResponseCallback: h.completed,
 		AcquireLockTimeout:        15 * time.Second,
+		NetworkTimeout:            cmp.Or(c.Silence, time.Minute),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("upload: %w", err)
