@@ -161,7 +161,7 @@ workflow: ## take a video through a running server (BASE_URL), in ten checked st
 	@BASE_URL="$(BASE_URL)" local/workflow.sh
 
 .PHONY: bench
-bench: build ## measure upload, finalize, memory and functions beside the machine's own limits (BENCHFLAGS=-h)
+bench: build ## measure upload, finalize, memory, streaming and functions beside the machine's own limits (BENCHFLAGS=-h)
 	@local/deps.sh ffmpeg
 	@CGO_ENABLED=0 $(GO) build -buildvcs=false -o bin/bench ./local/bench
 	@exec bin/bench $(BENCHFLAGS)

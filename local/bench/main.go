@@ -41,10 +41,15 @@ var measurements = []struct {
 }{
 	{"upload", measureUpload}, // and finalize, which needs an upload
 	{"memory", measureMemory},
+	{"stream", measureStream}, // and sign
 	{"functions", measureFunctions},
 }
 
 func main() {
+	if dir := os.Getenv(bareDir); dir != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serveBare(dir, os.Getenv(bareHost)))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()

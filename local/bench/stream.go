@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What is to be reached: section "Figures" of docs/design.md.
+const (
+	reachSign     = 30_000 // a second, as are the next two
+	reachSegment  = 3_000
+	reachRange    = 25_000
+	reachPlaylist = time.Millisecond // of processor time
+	segmentSize   = 1 << 20
+	rangeSize     = 16 << 10
+	loadTime      = 2 * time.Second // of one round
+)
+
+// streamed is a load, for us and for the plain servers, which do not know our paths.
+type streamed struct {
+	what  string
+	ours  load
+	plain *load // nil if they cannot do the like
+	nginx bool  // whether nginx can
+	reach float64
+}
+
+// measureStream has servers take turns under the same load.
+func measureStream(ctx context.Context, b *bench) (rows []row, err error) {
+	s, err := b.startServer(ctx, "stream")
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	host := strings.TrimPrefix(s.url, "http://")
+	id, err := b.storeVideo(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Join(b.dir, "stream", "videos", id, "hls")
+	plain, err := b.startPlain(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, p := range plain {
+			p.stop()
+		}
+	}()
+	loads, err := streamLoads(ctx, host, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range loads {
+		more, err := b.streamRows(ctx, host, s.cmd.Process.Pid, l, plain)
+		rows = append(rows, more...)
+		if err != nil {
+			return rows, fmt.Errorf("%s: %w; the server said: %s", l.what, err, s.output)
+		}
+	}
+	audit, err := b.auditRows(ctx, host)
+	return append(rows, audit...), err
+}
+
+// storeVideo makes a video with a segment and a playlist of three hours, and returns its id.
+func (b *bench) storeVideo(ctx context.Context, s *server) (string, error) {
+	c := &client{base: s.url}
+	u, _, err := c.upload(ctx, b.small, smallSize)
+	if err != nil {
+		return "", err
+	}
+	id, _, err := c.finalize(ctx, u)
+	if err != nil {
+		return "", err
+	}
+	var playlist bytes.Buffer
+	playlist.WriteString("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:6\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n")
+	for n := range 1800 {
+		fmt.Fprintf(&playlist, "#EXTINF:6.000000,\n240p_%03d.ts\n", n)
+	}
+	playlist.WriteString("#EXT-X-ENDLIST\n")
+	folder := filepath.Join(b.dir, "stream", "videos", id, "hls")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	for name, data := range map[string][]byte{"240p_000.ts": make([]byte, segmentSize), "240p.m3u8": playlist.Bytes()} {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
+			return "", err
+		}
+	}
+	// A plain server may run as another user.
+	for dir := folder; dir != b.dir; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return "", err
+		}
+	}
+	return id, os.Chmod(b.dir, 0o755)
+}
+
+func streamLoads(ctx context.Context, host, id string) ([]streamed, error) {
+	link := func(path string) (string, load, error) {
+		sign := load{post(host, "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":%q,"expiresIn":3600}`, id, path)), "200", 0}
+		_, body, err := answer(ctx, host, sign)
+		var signed struct{ URL string }
+		if err == nil {
+			err = json.Unmarshal(body, &signed)
+		}
+		if err == nil {
+			_, err = url.Parse(signed.URL)
+		}
+		return signed.URL, sign, err
+	}
+	segment, sign, err := link("hls/240p_000.ts")
+	if err != nil {
+		return nil, err
+	}
+	playlist, _, err := link("hls/240p.m3u8")
+	if err != nil {
+		return nil, err
+	}
+	const plain, part = "/240p_000.ts", "Range: bytes=65536-81919"
+	return []streamed{
+		{"sign", sign, &load{post(host, plain, `{"videoId":"`+id+`"}`), "200", 0}, false, reachSign},
+		{"segment of 1 MB", load{get(host, segment), "200", segmentSize}, &load{get(host, plain), "200", segmentSize}, true, reachSegment},
+		{"range of 16 KB", load{get(host, segment, part), "206", rangeSize}, &load{get(host, plain, part), "206", rangeSize}, true, reachRange},
+		{"playlist of 3 hours", load{get(host, playlist), "200", 0}, nil, false, 0},
+	}, nil
+}
+
+func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed, plain []*plainServer) (rows []row, err error) {
+	var ours []loaded
+	beside := make([][]loaded, len(plain))
+	for range b.rounds {
+		one, err := bear(ctx, host, pid, l.ours, loadTime)
+		if err != nil {
+			return nil, err
+		}
+		ours = append(ours, one)
+		for i, p := range plain {
+			if l.plain == nil || p.name == "nginx" && !l.nginx {
+				continue
+			}
+			one, err := bear(ctx, p.host, p.cmd.Process.Pid, *l.plain, loadTime)
+			if err != nil {
+				return nil, err
+			}
+			beside[i] = append(beside[i], one)
+		}
+	}
+	got := medians(ours)
+	first := row{what: l.what, measured: got.text()}
+	if l.reach > 0 {
+		first.reach, first.verdict = fmt.Sprintf("≥ %.0f/s", l.reach), verdict(got.perSecond >= l.reach)
+	} else if got.cpu > 0 {
+		first.reach, first.verdict = "≤ "+msText(reachPlaylist)+" CPU", verdict(got.cpu <= reachPlaylist)
+	}
+	for i, p := range plain {
+		if len(beside[i]) > 0 {
+			limit := medians(beside[i])
+			first.limit, first.ratio = limit.text()+" "+p.name, fmt.Sprintf("%.2f", got.perSecond/limit.perSecond)
+			rows = append(rows, first)
+			first.reach, first.verdict = "", ""
+		}
+	}
+	if len(rows) == 0 {
+		rows = append(rows, first)
+	}
+	return rows, nil
+}
+
+func medians(rounds []loaded) loaded {
+	var rates []float64
+	var p99s, cpus []time.Duration
+	for _, r := range rounds {
+		rates, p99s, cpus = append(rates, r.perSecond), append(p99s, r.p99), append(cpus, r.cpu)
+	}
+	return loaded{median(rates), median(p99s), median(cpus)}
+}
+
+func (l loaded) text() string {
+	text := fmt.Sprintf("%.0f/s, p99 %s", l.perSecond, msText(l.p99))
+	if l.cpu > 0 {
+		text += fmt.Sprintf(", %d µs CPU", l.cpu.Microseconds())
+	}
+	return text
+}
+
+// auditRows tells how the group commit went under all of that, beside what the disk takes for a sync.
+func (b *bench) auditRows(ctx context.Context, host string) ([]row, error) {
+	_, metrics, err := answer(ctx, host, load{get(host, "/metrics", "Connection: close"), "200", 0})
+	if err != nil {
+		return nil, err
+	}
+	value := func(name string) float64 {
+		for line := range strings.Lines(string(metrics)) {
+			if text, ok := strings.CutPrefix(line, name+" "); ok {
+				v, _ := strconv.ParseFloat(strings.TrimSpace(text), 64) // of digits, as Prometheus has them
+				return v
+			}
+		}
+		return 0
+	}
+	syncs := value("pulsevault_audit_sync_duration_seconds_count")
+	entries := value(`pulsevault_audit_entries_total{category="access"}`)
+	if syncs == 0 || entries == 0 {
+		return nil, fmt.Errorf("the server tells of %.0f audit entries and %.0f syncs", entries, syncs)
+	}
+	disk, err := b.syncTime()
+	if err != nil {
+		return nil, err
+	}
+	mean := time.Duration(value("pulsevault_audit_sync_duration_seconds_sum") / syncs * float64(time.Second))
+	return []row{{
+		fmt.Sprintf("audit sync, of %.0f entries each", entries/syncs), msText(mean), msText(disk) + " a synced 4 KiB write",
+		fmt.Sprintf("%.1f", float64(mean)/float64(disk)), "≤ 50.0 ms", verdict(mean <= 50*time.Millisecond),
+	}}, nil
+}
