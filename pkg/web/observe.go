@@ -65,7 +65,7 @@ func (o *Observer) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		x := &exchange{id: r.Header.Get("X-Request-Id"), client: o.client(r), log: o.Log}
-		if !requestIDForm.MatchString(x.id) {
+		if x.id == "" || !requestIDForm.MatchString(x.id) {
 			x.id = uuid.Must(uuid.NewV7()).String()
 			r.Header.Set("X-Request-Id", x.id)
 		}
@@ -97,11 +97,18 @@ func (o *Observer) done(rec *recorder, r *http.Request, x *exchange, took time.D
 	}
 	o.Metrics.duration.WithLabelValues(route, method, strconv.Itoa(rec.status)).Observe(took.Seconds())
 	o.Metrics.bytes.Add(float64(rec.bytes))
-	o.Log.LogAttrs(r.Context(), level(r, rec.status), "request", slog.String("requestId", x.id), slog.String("method", r.Method),
-		slog.String("path", r.URL.Path), slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took))
+	if l := level(r, rec.status); o.Log.Enabled(r.Context(), l) {
+		o.line(r, x, rec, l, took)
+	}
 	if panicked == http.ErrAbortHandler {
 		panic(panicked)
 	}
+}
+
+// line writes the log line of a request.
+func (o *Observer) line(r *http.Request, x *exchange, rec *recorder, l slog.Level, took time.Duration) {
+	o.Log.LogAttrs(r.Context(), l, "request", slog.String("requestId", x.id), slog.String("method", r.Method),
+		slog.String("path", r.URL.Path), slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took))
 }
 
 // level keeps what happens many times a second, and is in the audit log anyway, out of the ordinary log. The query, which
@@ -120,11 +127,23 @@ func level(r *http.Request, status int) slog.Level {
 
 // plainPath reports whether every host routes the path alike, decoded or not.
 func plainPath(r *http.Request) bool {
-	return pathForm.MatchString(r.URL.Path) && pathForm.MatchString(r.URL.EscapedPath()) &&
+	return plain(r.URL.Path) && (r.URL.RawPath == "" || plain(r.URL.EscapedPath())) &&
 		!strings.Contains(r.URL.Path, "..") && !strings.Contains(r.URL.Path, "//") && !strings.Contains(r.URL.Path+"/", "/./")
 }
 
-var pathForm = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
+// plain reports whether a path is absolute and has nothing that any host would escape. It is asked for every request, for
+// which a regular expression would take as long as signing does.
+func plain(path string) bool {
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '~', c == '/', c == '-':
+		default:
+			return false
+		}
+	}
+	return path != "" && path[0] == '/'
+}
 
 // Client returns the address of the request's client: the last hop that is not a trusted proxy.
 func Client(r *http.Request) string {
