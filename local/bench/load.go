@@ -141,6 +141,7 @@ func answer(ctx context.Context, host string, l load) (header http.Header, body 
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() { _ = resp.Body.Close() }() // as above
 	body, err = io.ReadAll(resp.Body)
 	if err == nil && (!strings.HasPrefix(resp.Status, l.status) || l.length > 0 && int64(len(body)) != l.length) {
 		err = fmt.Errorf("answered %s with %d bytes, not %s with %d: %.200s", resp.Status, len(body), l.status, l.length, body)
