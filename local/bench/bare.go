@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"pulsevault/local/bench/rig"
 )
 
 // plainServer is a server that does nothing but send files, in a process of its own.
@@ -52,7 +54,7 @@ func (b *bench) startPlain(ctx context.Context, dir string) (servers []*plainSer
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := rig.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +77,7 @@ func (b *bench) startPlain(ctx context.Context, dir string) (servers []*plainSer
 }
 
 func (b *bench) startNginx(ctx context.Context, program, dir string) (*plainServer, error) {
-	port, err := freePort()
+	port, err := rig.FreePort()
 	if err != nil {
 		return nil, err
 	}

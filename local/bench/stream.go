@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pulsevault/local/bench/rig"
 )
 
 // What is to be reached: section "Figures" of docs/design.md.
@@ -34,13 +36,13 @@ type streamed struct {
 }
 
 // measureStream has servers take turns under the same load.
-func measureStream(ctx context.Context, b *bench) (rows []row, err error) {
+func measureStream(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 	s, err := b.startServer(ctx, "stream")
 	if err != nil {
 		return nil, err
 	}
-	defer s.stop()
-	host := strings.TrimPrefix(s.url, "http://")
+	defer s.Stop()
+	host := strings.TrimPrefix(s.URL, "http://")
 	id, err := b.storeVideo(ctx, s)
 	if err != nil {
 		return nil, err
@@ -60,10 +62,10 @@ func measureStream(ctx context.Context, b *bench) (rows []row, err error) {
 		return nil, err
 	}
 	for _, l := range loads {
-		more, err := b.streamRows(ctx, host, s.cmd.Process.Pid, l, plain)
+		more, err := b.streamRows(ctx, host, s.PID(), l, plain)
 		rows = append(rows, more...)
 		if err != nil {
-			return rows, fmt.Errorf("%s: %w; the server said: %s", l.what, err, s.output)
+			return rows, s.Explain(fmt.Errorf("%s: %w", l.what, err))
 		}
 	}
 	audit, err := b.auditRows(ctx, host)
@@ -71,13 +73,13 @@ func measureStream(ctx context.Context, b *bench) (rows []row, err error) {
 }
 
 // storeVideo makes a video with a segment and a playlist of three hours, and returns its id.
-func (b *bench) storeVideo(ctx context.Context, s *server) (string, error) {
-	c := &client{base: s.url}
-	u, _, err := c.upload(ctx, b.small, smallSize)
+func (b *bench) storeVideo(ctx context.Context, s *rig.Server) (string, error) {
+	c := &rig.Client{Base: s.URL}
+	u, _, err := c.Upload(ctx, b.small, smallSize)
 	if err != nil {
 		return "", err
 	}
-	id, _, err := c.finalize(ctx, u)
+	id, _, err := c.Finalize(ctx, u)
 	if err != nil {
 		return "", err
 	}
@@ -135,7 +137,7 @@ func streamLoads(ctx context.Context, host, id string) ([]streamed, error) {
 	}, nil
 }
 
-func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed, plain []*plainServer) (rows []row, err error) {
+func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed, plain []*plainServer) (rows []rig.Row, err error) {
 	var ours []loaded
 	beside := make([][]loaded, len(plain))
 	for range b.rounds {
@@ -156,18 +158,18 @@ func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed
 		}
 	}
 	got := medians(ours)
-	first := row{what: l.what, measured: got.text()}
+	first := rig.Row{What: l.what, Measured: got.text()}
 	if l.reach > 0 {
-		first.reach, first.verdict = fmt.Sprintf("≥ %.0f/s", l.reach), verdict(got.perSecond >= l.reach)
+		first.Reach, first.Verdict = fmt.Sprintf("≥ %.0f/s", l.reach), rig.Verdict(got.perSecond >= l.reach)
 	} else if got.cpu > 0 {
-		first.reach, first.verdict = "≤ "+msText(reachPlaylist)+" CPU", verdict(got.cpu <= reachPlaylist)
+		first.Reach, first.Verdict = "≤ "+rig.MsText(reachPlaylist)+" CPU", rig.Verdict(got.cpu <= reachPlaylist)
 	}
 	for i, p := range plain {
 		if len(beside[i]) > 0 {
 			limit := medians(beside[i])
-			first.limit, first.ratio = limit.text()+" "+p.name, fmt.Sprintf("%.2f", got.perSecond/limit.perSecond)
+			first.Limit, first.Ratio = limit.text()+" "+p.name, fmt.Sprintf("%.2f", got.perSecond/limit.perSecond)
 			rows = append(rows, first)
-			first.reach, first.verdict = "", ""
+			first.Reach, first.Verdict = "", ""
 		}
 	}
 	if len(rows) == 0 {
@@ -182,11 +184,11 @@ func medians(rounds []loaded) loaded {
 	for _, r := range rounds {
 		rates, p99s, cpus = append(rates, r.perSecond), append(p99s, r.p99), append(cpus, r.cpu)
 	}
-	return loaded{median(rates), median(p99s), median(cpus)}
+	return loaded{rig.Median(rates), rig.Median(p99s), rig.Median(cpus)}
 }
 
 func (l loaded) text() string {
-	text := fmt.Sprintf("%.0f/s, p99 %s", l.perSecond, msText(l.p99))
+	text := fmt.Sprintf("%.0f/s, p99 %s", l.perSecond, rig.MsText(l.p99))
 	if l.cpu > 0 {
 		text += fmt.Sprintf(", %d µs CPU", l.cpu.Microseconds())
 	}
@@ -194,7 +196,7 @@ func (l loaded) text() string {
 }
 
 // auditRows tells how the group commit went under all of that, beside what the disk takes for a sync.
-func (b *bench) auditRows(ctx context.Context, host string) ([]row, error) {
+func (b *bench) auditRows(ctx context.Context, host string) ([]rig.Row, error) {
 	_, metrics, err := answer(ctx, host, load{get(host, "/metrics", "Connection: close"), "200", 0})
 	if err != nil {
 		return nil, err
@@ -218,8 +220,9 @@ func (b *bench) auditRows(ctx context.Context, host string) ([]row, error) {
 		return nil, err
 	}
 	mean := time.Duration(value("pulsevault_audit_sync_duration_seconds_sum") / syncs * float64(time.Second))
-	return []row{{
-		fmt.Sprintf("audit sync, of %.0f entries each", entries/syncs), msText(mean), msText(disk) + " a synced 4 KiB write",
-		fmt.Sprintf("%.1f", float64(mean)/float64(disk)), "≤ 50.0 ms", verdict(mean <= 50*time.Millisecond),
+	return []rig.Row{{
+		What: fmt.Sprintf("audit sync, of %.0f entries each", entries/syncs), Measured: rig.MsText(mean),
+		Limit: rig.MsText(disk) + " a synced 4 KiB write", Ratio: fmt.Sprintf("%.1f", float64(mean)/float64(disk)),
+		Reach: "≤ 50.0 ms", Verdict: rig.Verdict(mean <= 50*time.Millisecond),
 	}}, nil
 }

@@ -32,7 +32,7 @@ func Start(ctx context.Context, binary, folder string, settings ...string) (*Ser
 	if err := os.Mkdir(folder, 0o750); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -168,8 +168,8 @@ func (s *Server) Running() bool {
 // PID is the server's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// freePort names a port that nobody listens on.
-func freePort() (string, error) {
+// FreePort names a port that nobody listens on.
+func FreePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
