@@ -111,7 +111,8 @@ func (j *job) makePiece(ctx context.Context, s *split, number int) error {
 		return fmt.Errorf("get the original: %w", err)
 	}
 	defer release()
-	record, args := pieceRecord{Files: map[string]string{}}, []string(nil)
+	record := pieceRecord{Files: map[string]string{}}
+	var args []string
 	of := s.Pieces[number-1]
 	if of.SoundBitRate > 0 {
 		record.Files[""], args = "sound.mp4", s.Plan.soundArguments(original, j.FFmpegThreads, of)

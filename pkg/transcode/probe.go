@@ -56,7 +56,7 @@ func (t *Transcoder) lastPicture(ctx context.Context, path string, s Source) (fl
 		last = max(last, seconds(strings.TrimRight(line, ",\n"))-s.Start)
 	}
 	if err != nil || last == 0 {
-		return 0, nil
+		return 0, nil //nolint:nilerr // what cannot be read through may still be decoded
 	}
 	return last + 1/s.FrameRate.Float(), nil
 }
