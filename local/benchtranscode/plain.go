@@ -33,15 +33,16 @@ func ffmpeg(ctx context.Context, args ...string) (usage, error) {
 	return runTool(ctx, "ffmpeg", append([]string{"-nostdin", "-hide_banner", "-y"}, args...)...)
 }
 
-// makeClip makes a moving picture with detail, edges and the noise of a camera, at about 9 Mbit/s, with sound.
+// makeClip makes a moving picture with detail, edges and the noise of a camera, at about 9 Mbit/s, with sound. There is no
+// more in it than the rungs have bits for: where they have not, no effort is as good as more effort.
 func makeClip(ctx context.Context, path string, seconds int) error {
 	_, err := ffmpeg(ctx, "-v", "error",
-		"-f", "lavfi", "-i", "mandelbrot=s=640x360:r=30:start_scale=0.02:end_scale=0.002:end_pts=3000:maxiter=100:start_x=-0.743643887:start_y=0.131825904",
+		"-f", "lavfi", "-i", "mandelbrot=s=640x360:r=30:start_scale=0.02:end_scale=0.002:end_pts=6000:maxiter=100:start_x=-0.743643887:start_y=0.131825904",
 		"-f", "lavfi", "-i", "life=s=120x68:r=2:mold=20:ratio=0.2:seed=7:death_color=#1e3c5a:life_color=#d2b48c:mold_color=#507850",
 		"-f", "lavfi", "-i", "testsrc2=s=480x270:r=30", "-f", "lavfi", "-i", "sine=frequency=330:beep_factor=4:sample_rate=48000",
-		"-filter_complex", "[0:v]scale=1920:1080:flags=bicubic,gblur=sigma=2,format=yuv420p[b];"+
+		"-filter_complex", "[0:v]scale=1920:1080:flags=bicubic,gblur=sigma=3,format=yuv420p[b];"+
 			"[1:v]scale=480:270:flags=bicubic,fps=30,format=yuv420p[l];[b][l]overlay=x='780+700*sin(t/2)':y='400+300*cos(t/3)'[c];"+
-			"[2:v]format=yuv420p[t];[c][t]overlay=x='60+mod(90*t,1400)':y=760,noise=c0s=3:c0f=t:all_seed=1[v]",
+			"[2:v]scale=240:136,format=yuv420p[t];[c][t]overlay=x='60+mod(90*t,1400)':y=760,noise=c0s=2:c0f=t:all_seed=1[v]",
 		"-map", "[v]", "-map", "3:a", "-t", strconv.Itoa(seconds), "-c:v", "libx264", "-preset", "veryfast", "-b:v", "9M",
 		"-maxrate", "12M", "-bufsize", "9M", "-g", "60", "-bf", "0", "-c:a", "aac", "-b:a", "128k", path)
 	return err
