@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -121,11 +122,12 @@ func throughBoth(one, other client, i int, content []byte) (videoID string, err 
 }
 
 // insist sends the rest, as clients do: where the server says that somebody else was there, such as what a broken connection
-// still brought, it asks for the offset again.
+// still brought, or closes the connection upon that before all of the piece is sent, it asks for the offset again.
 func (c client) insist(location string, content []byte, piece int) (err error) {
 	for range 20 {
 		_, err = c.resume(location, content, piece)
-		if err == nil || !strings.HasPrefix(err.Error(), "PATCH: 409") && !strings.HasPrefix(err.Error(), "PATCH: 423") {
+		closed := new(url.Error)
+		if err == nil || !errors.As(err, &closed) && !strings.HasPrefix(err.Error(), "PATCH: 409") && !strings.HasPrefix(err.Error(), "PATCH: 423") {
 			break
 		}
 	}
