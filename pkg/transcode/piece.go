@@ -57,7 +57,7 @@ func (t *Transcoder) partly(ctx context.Context, task vault.Task, final bool, do
 	if err != nil || s == nil {
 		return err
 	}
-	j, err := t.newJob(v, fmt.Sprintf("-%s", uuid.NewString()[:8]))
+	j, err := t.newJob(v, "-"+uuid.NewString()[:8])
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (j *job) endPart(ctx context.Context, err error, final bool) error {
 	case final && vault.KindOf(err) != vault.Unprocessable:
 		err = permanent(reason(err)).Because(err)
 	}
-	if j.overtaken(ctx) { // and its folder taken away
+	if errors.Is(j.compare(ctx), errOvertaken) { // and its folder taken away
 		return nil
 	}
 	if vault.KindOf(err) != vault.Unprocessable {
@@ -96,12 +96,6 @@ func (j *job) endPart(ctx context.Context, err error, final bool) error {
 		return nil
 	}
 	return err
-}
-
-// overtaken reports whether the video has gone on without this attempt, as far as that can be told.
-func (j *job) overtaken(ctx context.Context) bool {
-	v, err := j.Videos.Get(ctx, j.video.VideoID)
-	return err == nil && (v.Attempt != j.attempt || v.Status != vault.Transcoding)
 }
 
 // makePiece encodes a piece and leaves it with the others.
@@ -174,17 +168,14 @@ func (j *job) whereToRead(ctx context.Context, path string, p Plan, of piece) (f
 	begins := float64(of.From) / p.Source.FrameRate.Float()
 	for ahead := readAhead; ahead < begins; ahead *= 2 {
 		from := begins - ahead
-		out, err := j.runner().output(ctx, "ffprobe", append([]string{
-			"-v", "error", "-select_streams", fmt.Sprint(p.Source.Video), "-show_entries", "packet=pts_time,flags", "-of", "csv=p=0",
-			"-read_intervals", fmt.Sprintf("%.6f%%%.6f", p.Source.Start+from, p.Source.Start+begins),
-		}, input(p.Source.Demuxer, path)...)...)
+		list, err := j.packets(ctx, path, p.Source, "pts_time,flags",
+			"-read_intervals", fmt.Sprintf("%.6f%%%.6f", p.Source.Start+from, p.Source.Start+begins))
 		if err != nil {
 			return 0, explain(err, "the picture of the file cannot be read")
 		}
-		for line := range strings.Lines(string(out)) {
-			at, flags, _ := strings.Cut(line, ",")
-			time, err := strconv.ParseFloat(at, 64)
-			if err == nil && strings.HasPrefix(flags, "K") && time-p.Source.Start <= begins-readAhead/2 {
+		for _, packet := range list {
+			at, err := strconv.ParseFloat(packet[0], 64)
+			if err == nil && len(packet) > 1 && strings.HasPrefix(packet[1], "K") && at-p.Source.Start <= begins-readAhead/2 {
 				return from, nil
 			}
 		}
@@ -201,12 +192,10 @@ func (j *job) clockRunsOn(ctx context.Context, path string, s Source) bool {
 	if !clockJumps(s.Demuxer) {
 		return true
 	}
-	out, err := j.runner().output(ctx, "ffprobe", append([]string{
-		"-v", "error", "-select_streams", fmt.Sprint(s.Video), "-show_entries", "packet=dts_time", "-of", "csv=p=0",
-	}, input(s.Demuxer, path)...)...)
+	list, err := j.packets(ctx, path, s, "dts_time")
 	last := math.NaN()
-	for line := range strings.Lines(string(out)) {
-		at, parsed := strconv.ParseFloat(strings.TrimRight(line, ",\n"), 64)
+	for _, packet := range list {
+		at, parsed := strconv.ParseFloat(packet[0], 64)
 		if parsed != nil {
 			continue
 		}
@@ -264,8 +253,8 @@ func (j *job) keepPiece(ctx context.Context, number int, record pieceRecord) err
 		return err
 	}
 	defer unlock()
-	if j.overtaken(ctx) {
-		return errOvertaken
+	if err := j.compare(ctx); err != nil {
+		return err
 	}
 	if err := j.Store.Import(ctx, files); err != nil {
 		return err

@@ -42,7 +42,7 @@ func (j *job) playSource(ctx context.Context, original string, plan Plan) error 
 // in playlists live for as long as it lasts.
 func (j *job) publishFirst(ctx context.Context, p *publication, s Source) error {
 	_, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
-		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
+		if !j.holds(*v) {
 			return errOvertaken
 		}
 		if p != nil {

@@ -92,12 +92,8 @@ func (j *job) publishPreview(ctx context.Context, p preview) error {
 		return err
 	}
 	defer unlock()
-	v, err := j.Videos.Get(ctx, j.video.VideoID)
-	if err != nil {
+	if err := j.compare(ctx); err != nil {
 		return err
-	}
-	if v.Attempt != j.attempt || v.Status != vault.Transcoding {
-		return errOvertaken
 	}
 	if err := j.writeOnce(ctx, media.Poster, p.poster); err != nil {
 		return err

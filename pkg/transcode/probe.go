@@ -45,20 +45,29 @@ func (t *Transcoder) probe(ctx context.Context, path, demuxer string) (Source, e
 // lastPicture finds how long the picture of a file is whose container does not tell, such as what a browser has recorded, in
 // seconds: by reading all of it. 0 is for a file that could not be read through in time.
 func (t *Transcoder) lastPicture(ctx context.Context, path string, s Source) (float64, error) {
-	out, err := t.runner().output(ctx, "ffprobe", append([]string{
-		"-v", "error", "-select_streams", fmt.Sprint(s.Video), "-show_entries", "packet=pts_time", "-of", "csv=p=0",
-	}, input(s.Demuxer, path)...)...)
+	list, err := t.packets(ctx, path, s, "pts_time")
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
 	last := 0.0
-	for line := range strings.Lines(string(out)) {
-		last = max(last, seconds(strings.TrimRight(line, ",\n"))-s.Start)
+	for _, p := range list {
+		last = max(last, seconds(p[0])-s.Start)
 	}
 	if err != nil || last == 0 {
 		return 0, nil //nolint:nilerr // what cannot be read through may still be decoded
 	}
 	return last + 1/s.FrameRate.Float(), nil
+}
+
+// packets asks ffprobe for what it says of each packet of the picture, under names of its own with commas between them. more
+// are further options. What it has said before it failed is there too.
+func (t *Transcoder) packets(ctx context.Context, path string, s Source, names string, more ...string) (list [][]string, err error) {
+	args := append([]string{"-v", "error", "-select_streams", fmt.Sprint(s.Video), "-show_entries", "packet=" + names, "-of", "csv=p=0"}, more...)
+	out, err := t.runner().output(ctx, "ffprobe", append(args, input(s.Demuxer, path)...)...)
+	for line := range strings.Lines(string(out)) {
+		list = append(list, strings.Split(strings.TrimSpace(line), ","))
+	}
+	return list, err
 }
 
 // input names a file that somebody sent us: read as what we say it is, and able to lead to no other file or host.

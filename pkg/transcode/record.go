@@ -16,7 +16,7 @@ import (
 // finish publishes the ladder, if there is anything left of it to publish, and records that the video is transcoded.
 func (j *job) finish(ctx context.Context, s Source, ladder *publication) error {
 	v, err := j.Videos.Update(ctx, j.video.VideoID, func(v *vault.Video) error {
-		if v.Attempt != j.attempt || v.Status != vault.Transcoding {
+		if !j.holds(*v) {
 			return errOvertaken
 		}
 		if ladder != nil {
@@ -66,6 +66,20 @@ func (t *Transcoder) conclude(ctx context.Context, v vault.Video) error {
 	}
 	failpoint.Hit("transcode/unmarked")
 	return nil
+}
+
+// holds reports whether a record says that the video is still this attempt's.
+func (j *job) holds(v vault.Video) bool {
+	return v.Attempt == j.attempt && v.Status == vault.Transcoding
+}
+
+// compare looks whether the video is still this attempt's; if not, the error is errOvertaken.
+func (j *job) compare(ctx context.Context) error {
+	v, err := j.Videos.Get(ctx, j.video.VideoID)
+	if err == nil && !j.holds(v) {
+		err = errOvertaken
+	}
+	return err
 }
 
 // giveBack lets another worker, or this one later, take the video.
