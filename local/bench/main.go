@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -35,14 +34,11 @@ type bench struct {
 }
 
 // measurements run in this order; each tells its rows.
-var measurements = []struct {
-	name string
-	run  func(context.Context, *bench) ([]rig.Row, error)
-}{
-	{"upload", measureUpload}, // and finalize, which needs an upload
-	{"memory", measureMemory},
-	{"stream", measureStream}, // and sign
-	{"functions", measureFunctions},
+var measurements = rig.Measurements[*bench]{
+	{Name: "upload", Run: measureUpload}, // and finalize, which needs an upload
+	{Name: "memory", Run: measureMemory},
+	{Name: "stream", Run: measureStream}, // and sign
+	{Name: "functions", Run: measureFunctions},
 }
 
 func main() {
@@ -69,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 	})
 	flags.IntVar(&b.rounds, "rounds", 5, "how often each is measured; the median counts")
 	flags.IntVar(&b.concurrent, "concurrent", 8, "uploads at once when memory is measured")
-	only := flags.String("only", "", "measure these only: "+names())
+	only := flags.String("only", "", "measure these only: "+measurements.Names())
 	limit := flags.Duration("timeout", 20*time.Minute, "give up after this long")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -77,10 +73,8 @@ func run(ctx context.Context, args []string) error {
 	if b.rounds < 1 || b.concurrent < 1 || b.size < 4*smallSize {
 		return fmt.Errorf("-rounds and -concurrent are at least 1, -size is at least %d", 4*smallSize)
 	}
-	for name := range strings.SplitSeq(*only, ",") {
-		if name != "" && !strings.Contains(","+names()+",", ","+name+",") {
-			return fmt.Errorf("-only %s: there is no such measurement; there are %s", name, names())
-		}
+	if err := measurements.Check(*only); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
@@ -88,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 	if err := b.prepare(ctx); err != nil {
 		return errors.Join(err, b.cleanUp())
 	}
-	err := b.measure(ctx, *only)
+	err := measurements.Run(ctx, b, *only)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("not done after %v (-timeout): %w", *limit, err)
@@ -119,21 +113,6 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	return makeVideos(ctx, b.dir, map[string]int64{b.body: b.size, b.small: smallSize})
 }
 
-func (b *bench) measure(ctx context.Context, only string) error {
-	var rows []rig.Row
-	for _, m := range measurements {
-		if only != "" && !strings.Contains(","+only+",", ","+m.name+",") {
-			continue
-		}
-		more, err := m.run(ctx, b)
-		rows = append(rows, more...)
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", m.name, err), rig.PrintRows(os.Stdout, rows))
-		}
-	}
-	return rig.PrintRows(os.Stdout, rows)
-}
-
 // startServer starts a server without a transcoder in a folder of its own.
 func (b *bench) startServer(ctx context.Context, name string) (*rig.Server, error) {
 	return rig.Start(ctx, b.binary, filepath.Join(b.dir, name), "WORKER_CONCURRENCY=0", "LOG_LEVEL=warn",
@@ -145,12 +124,4 @@ func (b *bench) cleanUp() error {
 		return nil
 	}
 	return os.RemoveAll(b.dir)
-}
-
-func names() string {
-	var list []string
-	for _, m := range measurements {
-		list = append(list, m.name)
-	}
-	return strings.Join(list, ",")
 }

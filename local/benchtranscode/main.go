@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -33,13 +32,10 @@ type bench struct {
 }
 
 // measurements run in this order; each tells its rows.
-var measurements = []struct {
-	name string
-	run  func(context.Context, *bench) ([]rig.Row, error)
-}{
-	{"first", measureFirst},
-	{"ladder", measureLadder}, // and memory
-	{"pieces", measurePieces}, // and two workers
+var measurements = rig.Measurements[*bench]{
+	{Name: "first", Run: measureFirst},
+	{Name: "ladder", Run: measureLadder}, // and memory
+	{Name: "pieces", Run: measurePieces}, // and two workers
 }
 
 func main() {
@@ -62,7 +58,7 @@ func run(ctx context.Context, args []string) (err error) {
 	flags.IntVar(&b.long, "long", 600, "seconds of the longer one")
 	flags.IntVar(&b.whole, "whole", 120, "seconds of the video that is encoded in pieces")
 	flags.IntVar(&b.piece, "piece", 30, "seconds of a piece of it")
-	only := flags.String("only", "", "measure these only: "+names())
+	only := flags.String("only", "", "measure these only: "+measurements.Names())
 	limit := flags.Duration("timeout", time.Hour, "give up after this long")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -70,10 +66,8 @@ func run(ctx context.Context, args []string) (err error) {
 	if min(b.seconds, b.short, b.long, b.whole, b.piece) < 1 {
 		return errors.New("all lengths are at least 1 second")
 	}
-	for name := range strings.SplitSeq(*only, ",") {
-		if name != "" && !strings.Contains(","+names()+",", ","+name+",") {
-			return fmt.Errorf("-only %s: there is no such measurement; there are %s", name, names())
-		}
+	if err := measurements.Check(*only); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
@@ -85,7 +79,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	return b.measure(ctx, *only)
+	return measurements.Run(ctx, b, *only)
 }
 
 // prepare makes the folder and the clip.
@@ -106,27 +100,4 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	}
 	b.clip, err = filepath.Abs(b.clip)
 	return err
-}
-
-func (b *bench) measure(ctx context.Context, only string) error {
-	var rows []rig.Row
-	for _, m := range measurements {
-		if only != "" && !strings.Contains(","+only+",", ","+m.name+",") {
-			continue
-		}
-		more, err := m.run(ctx, b)
-		rows = append(rows, more...)
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", m.name, err), rig.PrintRows(os.Stdout, rows))
-		}
-	}
-	return rig.PrintRows(os.Stdout, rows)
-}
-
-func names() string {
-	var list []string
-	for _, m := range measurements {
-		list = append(list, m.name)
-	}
-	return strings.Join(list, ",")
 }

@@ -254,6 +254,19 @@ func wantTidy(t *testing.T, root string) {
 func wantOnce(t *testing.T, root, action string) {
 	t.Helper()
 	events := map[string]bool{}
+	eachEntry(t, root, func(eventID, of string) {
+		if of == action {
+			events[eventID] = true
+		}
+	})
+	if len(events) != 1 {
+		t.Errorf("the audit log tells of %d times %s", len(events), action)
+	}
+}
+
+// eachEntry tells of each entry of the audit log.
+func eachEntry(t *testing.T, root string, tell func(eventID, action string)) {
+	t.Helper()
 	paths, _ := filepath.Glob(filepath.Join(root, "audit", "*.log"))
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
@@ -268,13 +281,8 @@ func wantOnce(t *testing.T, root, action string) {
 			if err := json.Unmarshal(line, &e); err != nil {
 				t.Fatal(err)
 			}
-			if e.Event.Action == action {
-				events[e.EventID] = true
-			}
+			tell(e.EventID, e.Event.Action)
 		}
-	}
-	if len(events) != 1 {
-		t.Errorf("the audit log tells of %d times %s", len(events), action)
 	}
 }
 

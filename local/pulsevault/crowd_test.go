@@ -235,20 +235,7 @@ func wantEachOnce(t *testing.T, root string, settings, ids []string) {
 func auditEntries(t *testing.T, root string) map[string]int {
 	t.Helper()
 	entries := map[string]int{}
-	paths, _ := filepath.Glob(filepath.Join(root, "audit", "*.log"))
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range bytes.Lines(data) {
-			var e struct{ Event struct{ Action string } }
-			if err := json.Unmarshal(line, &e); err != nil {
-				t.Fatal(err)
-			}
-			entries[e.Event.Action]++
-		}
-	}
+	eachEntry(t, root, func(_, action string) { entries[action]++ })
 	return entries
 }
 
