@@ -88,13 +88,25 @@ var contentTypes = map[string]string{
 // ContentType returns the media type of what is published under a name; "" for any other.
 func ContentType(name string) string { return contentTypes[path.Ext(name)] }
 
-// ValidPath reports whether path may name media of a video: it stays inside the video's folder, is written in the
-// characters that every host and client passes on unchanged, and is neither a record nor work in progress.
-func ValidPath(path string) bool {
-	if !pathForm.MatchString(path) || strings.Contains(path, "..") || !filepath.IsLocal(path) {
-		return false
-	}
-	return !strings.EqualFold(path, "meta.json") // some file systems make no difference
-}
+// maxParts is how many folders and names a path may have.
+const maxParts = 8
 
-var pathForm = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){0,7}$`)
+// ValidPath reports whether path may name media of a video: it stays inside the video's folder, is written in the
+// characters that every host and client passes on unchanged, and is neither a record nor work in progress. It is asked for
+// every request.
+func ValidPath(path string) bool {
+	before := byte('/')
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '~', c == '-':
+		case c == '.' && before != '/' && before != '.':
+		case c == '/' && before != '/':
+		default:
+			return false
+		}
+		before = c
+	}
+	// Some systems make no difference between META.JSON and meta.json, and have names that are devices.
+	return before != '/' && strings.Count(path, "/") < maxParts && !strings.EqualFold(path, "meta.json") && filepath.IsLocal(path)
+}

@@ -41,6 +41,9 @@ const (
 
 // plainRanges writes a set of ranges so that http.ServeContent reads it as the RFC does.
 func plainRanges(set string) string {
+	if usual(set) {
+		return set
+	}
 	if strings.Contains(set, "+") {
 		return noRange
 	}
@@ -51,6 +54,17 @@ func plainRanges(set string) string {
 		return beyondEnd
 	})
 	return emptySuffix.ReplaceAllString(set, "${1}"+beyondEnd+"-${2}")
+}
+
+// usual reports whether a set is one range as players ask for it, 0-99 or 100-, which is read well as it is.
+func usual(set string) bool {
+	first, last, ok := strings.Cut(set, "-")
+	return ok && first != "" && isNumber(first) && isNumber(last)
+}
+
+// isNumber reports whether s has nothing but digits, and not more than an int64 holds in any case.
+func isNumber(s string) bool {
+	return len(s) <= len(beyondEnd) && strings.Trim(s, "0123456789") == ""
 }
 
 // contentWriter says in JSON what http.ServeContent says in text or not at all: that no part of a range is there, and that

@@ -5,7 +5,6 @@ package vault
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -36,7 +35,7 @@ func (id UploadID) Time() time.Time {
 
 // ParseUploadID accepts exactly the canonical lower-case form of a UUID.
 func ParseUploadID(s string) (UploadID, error) {
-	if !idForm.MatchString(s) {
+	if !isUUID(s) {
 		return "", invalid("invalid_upload_id", "uploadId must be the lower-case UUID that POST /uploads answered with")
 	}
 	return UploadID(s), nil
@@ -44,13 +43,22 @@ func ParseUploadID(s string) (UploadID, error) {
 
 // ParseVideoID accepts exactly the canonical lower-case form of a UUID.
 func ParseVideoID(s string) (VideoID, error) {
-	if !idForm.MatchString(s) {
+	if !isUUID(s) {
 		return "", invalid("invalid_video_id", "videoId must be the lower-case UUID that POST /uploads/finalize answered with")
 	}
 	return VideoID(s), nil
 }
 
-var idForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+// isUUID is asked for every request.
+func isUUID(s string) bool {
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if c := s[i]; dash != (c == '-') || !dash && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(s) == 36
+}
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
