@@ -8,13 +8,14 @@ type effort struct {
 	shortSide int    // of the picture, in pixels, at most
 	quality   string // (crf) the less, the better and the larger
 	motion    int    // (subme) how finely motion is searched
+	divided   bool   // (analyse) whether halves and quarters of a block may move on their own
 	threads   int    // each holds pictures in memory, and waiting for one another takes processor time
 }
 
 // efforts lists them by size; the last is for larger pictures too. Small pictures are soon as large as their bit rate allows,
-// and trying harder costs little there; in between bits make up for less effort; the largest are near their bound again.
+// and trying harder costs little there. The larger a picture, the less there is in a block that moves apart.
 func efforts() []effort {
-	return []effort{{480, "20", 2, 1}, {720, "20.5", 1, 2}, {1080, "20.7", 2, 2}}
+	return []effort{{360, "19", 3, true, 1}, {480, "19", 2, true, 1}, {720, "19.3", 2, false, 2}, {1080, "19.1", 1, false, 2}}
 }
 
 func effortFor(r Rendition) effort {
@@ -33,11 +34,15 @@ func (r Rendition) encoder(threads int) []string {
 	if threads > 0 {
 		e.threads = min(e.threads, threads)
 	}
+	details := fmt.Sprintf("subme=%d", e.motion)
+	if !e.divided {
+		details += ":analyse=i4x4,i8x8"
+	}
 	most, buffer := RateBound(r.VideoBitRate)
 	return []string{
 		"-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-crf", e.quality,
 		"-maxrate", fmt.Sprint(most), "-bufsize", fmt.Sprint(buffer),
-		"-aq-mode", "2", "-b_strategy", "0", "-x264-params", fmt.Sprintf("subme=%d", e.motion), "-threads", fmt.Sprint(e.threads),
+		"-aq-mode", "2", "-b_strategy", "0", "-x264-params", details, "-threads", fmt.Sprint(e.threads),
 	}
 }
 
