@@ -4,12 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
-
-	"pulsevault/pkg/internal/durable"
 )
 
 const (
@@ -25,7 +22,7 @@ const (
 type chain struct {
 	log      *Log
 	category Category
-	lock     *flock.Flock
+	lock     *lockFile
 	keepers  []*keeper
 
 	wake     chan struct{} // there are requests
@@ -55,9 +52,12 @@ type chain struct {
 	size    int64       // of file, after the last entry
 	head    Head        // the entry the next one follows
 	last    Head        // the last entry this process has written or seen: its own kept head
+	dir     os.FileInfo // the directory, since the lock was taken
 	listing listing
 	owed    []note // what the log has to say about itself and could not write yet
 	buf     []byte
+	spare   []*request // room for what waits next
+	told    []*request // of the last group
 }
 
 // note is an entry that the log makes about itself.
@@ -69,7 +69,7 @@ type note struct {
 func startChain(l *Log, category Category) *chain {
 	c := &chain{
 		log: l, category: category,
-		lock:     flock.New(lockPath(l.cfg.Dir, category), flock.SetPermissions(durable.FileMode)),
+		lock:     newLockFile(lockPath(l.cfg.Dir, category)),
 		wake:     make(chan struct{}, 1),
 		syncNow:  make(chan struct{}, 1),
 		syncSoon: make(chan struct{}, 1),
@@ -141,7 +141,11 @@ func (c *chain) close() error {
 	for _, k := range c.keepers {
 		k.stop()
 	}
-	if again || c.file == nil {
+	if again {
+		return nil
+	}
+	c.lock.drop()
+	if c.file == nil {
 		return nil
 	}
 	err := c.file.Close()
@@ -153,6 +157,7 @@ func (c *chain) runWriter() {
 	defer close(c.written)
 	for range c.wake {
 		for c.writeSome() {
+			runtime.Gosched() // those who are about to hand in an entry share the next group
 		}
 		c.mu.Lock()
 		end := c.closed && len(c.waiting) == 0
@@ -165,20 +170,14 @@ func (c *chain) runWriter() {
 
 // writeSome commits one group and reports whether there was one.
 func (c *chain) writeSome() bool {
-	c.mu.Lock()
-	group := c.waiting
-	if len(group) > maxGroup {
-		group = group[:maxGroup:maxGroup]
-	}
-	c.waiting = c.waiting[len(group):]
-	claims := c.claims
-	c.mu.Unlock()
+	group, claims := c.next()
 	if len(group) == 0 && len(claims) == 0 {
 		return false
 	}
 	gap, err := c.commit(group, claims)
-	now := c.settle(group, claims, gap, err)
-	c.answer(group, err)
+	told, now := c.settle(group, claims, gap, err)
+	c.answer(len(group), told, err)
+	c.spare = group[:0]
 	if now {
 		signal(c.syncNow)
 	} else {
@@ -187,8 +186,24 @@ func (c *chain) writeSome() bool {
 	return err == nil || len(group) > 0
 }
 
-// settle notes what became of a group and reports whether somebody waits for the disk.
-func (c *chain) settle(group []*request, claims []claim, gap bool, err error) bool {
+// next takes one group out of what waits.
+func (c *chain) next() (group []*request, claims []claim) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	group = c.waiting
+	if len(group) > maxGroup {
+		group = group[:maxGroup:maxGroup]
+		c.waiting = c.waiting[maxGroup:]
+	} else {
+		c.waiting = c.spare
+	}
+	c.spare = nil
+	return group, c.claims
+}
+
+// settle notes what became of a group. It returns those who are to be told now, and whether somebody waits for the disk:
+// who wants an entry on disk hears only of a failure yet, and else from the syncer, perhaps before this function ends.
+func (c *chain) settle(group []*request, claims []claim, gap bool, err error) (told []*request, now bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -201,30 +216,31 @@ func (c *chain) settle(group []*request, claims []claim, gap bool, err error) bo
 		}
 		c.claims = c.claims[len(claims):] // after a failure they are looked for with the next group
 	}
+	told = c.told[:0]
 	for _, r := range group {
-		c.log.recycle(r.event)
 		if err == nil && r.durable {
 			c.unsynced = append(c.unsynced, r)
+		} else {
+			told = append(told, r)
 		}
 	}
-	return len(c.unsynced) > 0
+	c.told = told
+	return told, len(c.unsynced) > 0
 }
 
-// answer tells the callers how writing went; those who want their entry on disk hear only of a failure yet.
-func (c *chain) answer(group []*request, err error) {
+// answer tells callers how writing n entries went.
+func (c *chain) answer(n int, told []*request, err error) {
 	if err == nil {
-		c.log.cfg.Metrics.wrote(c.category, len(group))
+		c.log.cfg.Metrics.wrote(c.category, n)
 	} else {
-		c.log.cfg.Metrics.failed(c.category, len(group))
+		c.log.cfg.Metrics.failed(c.category, n)
 		err = fmt.Errorf("audit: append to %s: %w", c.category, err)
-		if len(group) == 0 {
+		if n == 0 {
 			c.log.cfg.Logger.Error("audit: kept head could not be checked", "category", c.category, "err", err)
 		}
 	}
-	for _, r := range group {
-		if err != nil || !r.durable {
-			r.done <- err
-		}
+	for _, r := range told {
+		r.done <- err
 	}
 }
 
@@ -234,7 +250,7 @@ func (c *chain) commit(group []*request, claims []claim) (gap bool, err error) {
 		return false, err
 	}
 	defer func() {
-		if err := c.lock.Unlock(); err != nil { // what was written is written
+		if err := c.lock.release(); err != nil { // what was written is written
 			c.log.cfg.Logger.Error("audit: the chain's lock could not be released", "category", c.category, "err", err)
 		}
 	}()
@@ -258,14 +274,24 @@ func (c *chain) commit(group []*request, claims []claim) (gap bool, err error) {
 	return missing != nil, nil
 }
 
-func (c *chain) acquire() error {
-	err := c.lock.Lock()
-	if errors.Is(err, os.ErrNotExist) { // somebody removed the directory
-		if err = makeDirs(c.log.cfg.Dir); err == nil {
-			err = c.lock.Lock()
+// acquire takes the lock and looks at the directory. Somebody may have removed it, or put another in its place, and the
+// lock with it: then what this process holds keeps nobody out.
+func (c *chain) acquire() (err error) {
+	for range 3 {
+		if err = c.lock.take(); err == nil {
+			if c.dir, err = os.Stat(c.log.cfg.Dir); err == nil && (c.listing.holds(c.dir) || c.lock.inPlace()) {
+				return nil
+			}
+			c.lock.drop()
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			err = makeDirs(c.log.cfg.Dir)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return errors.New("the chain's lock is removed again and again")
 }
 
 // forget makes the next group look up the end of the chain on disk.

@@ -28,6 +28,7 @@ func (c *chain) write(group []*request, notes []note) error {
 			return err
 		}
 		add(r.id, r.event.bytes())
+		c.log.recycle(r)
 	}
 	for _, r := range group {
 		add(r.id, r.event.bytes())

@@ -117,6 +117,7 @@ func (l *Log) add(ctx context.Context, category Category, event Event, durable b
 	}
 	select {
 	case err := <-r.done:
+		l.recycle(r)
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("audit: append to %s: waiting: %w", category, ctx.Err())

@@ -31,7 +31,7 @@ func (s *scribe) message(category Category, event Event, at time.Time) (Message,
 	if err != nil {
 		return Message{}, err
 	}
-	defer s.recycle(r.event)
+	defer s.recycle(r)
 	return Message{Category: category, EventID: r.id, Time: at.UTC(), Event: bytes.Clone(r.event.bytes())}, nil
 }
 

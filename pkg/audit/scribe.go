@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/google/uuid"
 )
 
-// request is one entry on its way into the log. The encoder holds the event's JSON until the writer has copied it.
+// request is one entry on its way into the log. Whoever has received from done, or was never going to, may recycle it.
 type request struct {
 	id      string
-	event   *encoder
+	event   eventWriter
 	durable bool
 	done    chan error // holds one, so that the writer never waits for a caller who has left
 }
@@ -22,12 +23,12 @@ type request struct {
 // scribe turns events into what stands in a line, in their callers' goroutines.
 type scribe struct {
 	fullIP   bool
-	encoders sync.Pool
+	requests sync.Pool
 }
 
 func newScribe(fullIP bool) *scribe {
 	s := &scribe{fullIP: fullIP}
-	s.encoders.New = func() any { return newEncoder() }
+	s.requests.New = func() any { return &request{done: make(chan error, 1)} }
 	return s
 }
 
@@ -59,43 +60,114 @@ func (s *scribe) encode(event *Event) (*request, error) {
 	} else {
 		event.Address = Anonymise(event.Address)
 	}
-	e := s.encoders.Get().(*encoder)
-	if err := e.encode(event); err != nil {
-		s.recycle(e)
+	r := s.requests.Get().(*request)
+	r.id, r.durable = id, false
+	if err := r.event.write(event); err != nil {
+		s.recycle(r)
 		return nil, err
 	}
-	return &request{id: id, event: e, done: make(chan error, 1)}, nil
+	return r, nil
 }
 
-func (s *scribe) recycle(e *encoder) {
-	if e.buf.Cap() <= 64<<10 {
-		s.encoders.Put(e)
+func (s *scribe) recycle(r *request) {
+	if cap(r.event.buf) <= 64<<10 {
+		s.requests.Put(r)
 	}
 }
 
-// encoder writes an event as compact JSON without HTML escaping.
-type encoder struct {
-	buf  bytes.Buffer
-	json *json.Encoder
-}
+// eventWriter writes events as json.Encoder does without HTML escaping, byte for byte, in a fraction of its time: almost
+// all that stands in them is plain text and numbers.
+type eventWriter struct{ buf []byte }
 
-func newEncoder() *encoder {
-	e := &encoder{}
-	e.json = json.NewEncoder(&e.buf)
-	e.json.SetEscapeHTML(false)
-	return e
-}
+func (w *eventWriter) bytes() []byte { return w.buf }
 
-func (e *encoder) encode(event *Event) error {
-	e.buf.Reset()
-	if err := e.json.Encode(event); err != nil {
+func (w *eventWriter) write(e *Event) error {
+	w.buf = append(w.buf[:0], `{"action":`...)
+	err := w.text(e.Action)
+	for _, member := range [...]struct{ name, value string }{
+		{`,"requestId":`, e.RequestID}, {`,"userId":`, e.UserID}, {`,"ip":`, e.Address},
+		{`,"uploadId":`, e.UploadID}, {`,"videoId":`, e.VideoID}, {`,"path":`, e.Path},
+	} {
+		if member.value != "" {
+			w.buf = append(w.buf, member.name...)
+			err = errors.Join(err, w.text(member.value))
+		}
+	}
+	if len(e.Details) > 0 {
+		w.buf = append(w.buf, `,"details":`...)
+		err = errors.Join(err, w.details(e.Details))
+	}
+	w.buf = append(w.buf, '}')
+	if err != nil {
 		return fmt.Errorf("encode the event: %w", err)
 	}
-	if e.buf.Len() > maxEvent {
-		return fmt.Errorf("the event takes %d bytes, %d are allowed", e.buf.Len(), maxEvent)
+	if len(w.buf) >= maxEvent {
+		return fmt.Errorf("the event takes %d bytes, %d are allowed", len(w.buf), maxEvent)
 	}
 	return nil
 }
 
-// bytes is the JSON without the newline that the json package ends it with.
-func (e *encoder) bytes() []byte { return e.buf.Bytes()[:e.buf.Len()-1] }
+func (w *eventWriter) details(details map[string]any) error {
+	var room [8]string
+	names := room[:0]
+	for name := range details {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	w.buf = append(w.buf, '{')
+	for i, name := range names {
+		if i > 0 {
+			w.buf = append(w.buf, ',')
+		}
+		if err := w.text(name); err != nil {
+			return err
+		}
+		w.buf = append(w.buf, ':')
+		if err := w.value(details[name]); err != nil {
+			return err
+		}
+	}
+	w.buf = append(w.buf, '}')
+	return nil
+}
+
+// text copies what JSON does not escape.
+func (w *eventWriter) text(s string) error {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return w.other(s)
+		}
+	}
+	w.buf = append(w.buf, '"')
+	w.buf = append(w.buf, s...)
+	w.buf = append(w.buf, '"')
+	return nil
+}
+
+func (w *eventWriter) value(v any) error {
+	switch v := v.(type) {
+	case string:
+		return w.text(v)
+	case bool:
+		w.buf = strconv.AppendBool(w.buf, v)
+	case int:
+		w.buf = strconv.AppendInt(w.buf, int64(v), 10)
+	case int64:
+		w.buf = strconv.AppendInt(w.buf, v, 10)
+	default:
+		return w.other(v)
+	}
+	return nil
+}
+
+// other writes whatever takes more than copying.
+func (w *eventWriter) other(value any) error {
+	b := bytes.NewBuffer(w.buf)
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return err
+	}
+	w.buf = bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+	return nil
+}

@@ -68,14 +68,27 @@ func (c *chain) addKept(kept []Head) []Head {
 	return kept
 }
 
-// listing remembers when the directory was listed.
+// listing remembers what the directory was like when file was found to be the newest of its chain there.
 type listing struct {
-	modTime time.Time // of the directory
-	at      time.Time
+	dir os.FileInfo // nil if it never was
+	at  time.Time
+}
+
+// holds reports whether nothing can have been made, removed or renamed in the directory since. Its time tells, except that
+// two changes within the file system's clock tick share one: a listing counts only if the last change was well before it.
+func (l *listing) holds(dir os.FileInfo) bool {
+	return l.dir != nil && l.at.Sub(l.dir.ModTime()) > 2*time.Second && dir.ModTime().Equal(l.dir.ModTime()) && os.SameFile(dir, l.dir)
 }
 
 // look reports whether file is still the newest of its chain, and its size now.
 func (c *chain) look() (size int64, same bool, err error) {
+	if c.listing.holds(c.dir) {
+		info, err := c.file.Stat()
+		if err != nil {
+			return 0, false, err
+		}
+		return info.Size(), true, nil
+	}
 	info, err := os.Stat(filepath.Join(c.log.cfg.Dir, c.name))
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, false, nil
@@ -87,23 +100,14 @@ func (c *chain) look() (size int64, same bool, err error) {
 	return info.Size(), newest && os.SameFile(info, c.info), err
 }
 
-// isNewest asks whether another process has begun a new day. A directory's time tells, except that two changes within
-// the file system's clock tick share one: a listing counts only if the last change was well before it.
+// isNewest asks whether another process has begun a new day.
 func (c *chain) isNewest() (bool, error) {
-	dir, err := os.Stat(c.log.cfg.Dir)
-	if err != nil {
-		return false, err
-	}
-	settled := c.listing.at.Sub(c.listing.modTime) > 2*time.Second
-	if settled && dir.ModTime().Equal(c.listing.modTime) {
-		return true, nil
-	}
 	at := time.Now()
 	names, err := dayFiles(c.log.cfg.Dir, c.category)
 	if err != nil || len(names) == 0 || names[len(names)-1] != c.name {
 		return false, err
 	}
-	c.listing = listing{dir.ModTime(), at}
+	c.listing = listing{c.dir, at}
 	return true, nil
 }
 
