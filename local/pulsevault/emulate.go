@@ -18,6 +18,7 @@ import (
 	"pulsevault/pkg/queue"
 	"pulsevault/pkg/queue/sqsqueue"
 	"pulsevault/pkg/vault"
+	"pulsevault/pkg/web"
 )
 
 // functionFlags say which functions to host.
@@ -62,7 +63,7 @@ func (e emulateCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	welcome(c, listener.Addr(), redis)
-	return e.host(ctx, a, host, listener, withMetrics(c, a, gateway), template, log)
+	return e.host(ctx, a, host, listener, secured(c, withMetrics(c, a, gateway)), template, log)
 }
 
 // The queues of the template.
@@ -149,6 +150,14 @@ func withMetrics(c app.Config, a *app.App, next http.Handler) http.Handler {
 			metrics.ServeHTTP(w, r)
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// secured gives what the gateway answers by itself the headers that the functions give their answers.
+func secured(c app.Config, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		web.Secure(w.Header(), r, len(c.CORSOrigins) > 0)
 		next.ServeHTTP(w, r)
 	})
 }

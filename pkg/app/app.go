@@ -83,7 +83,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*App, error) {
 		}
 	}
 	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.observer = &web.Observer{Log: log, TrustedProxies: c.TrustedProxies, Metrics: web.NewMetrics(a.Registry)}
+	a.observer = &web.Observer{Log: log, TrustedProxies: c.TrustedProxies, OtherOrigins: len(c.CORSOrigins) > 0, Metrics: web.NewMetrics(a.Registry)}
 	return a, nil
 }
 

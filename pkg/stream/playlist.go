@@ -42,7 +42,6 @@ func (s *Streamer) serveSigned(w http.ResponseWriter, r *http.Request, id vault.
 	h := w.Header()
 	h.Set("Content-Type", media.ContentType(name))
 	h.Set("Cache-Control", cachePlaylist)
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", s.etag(f, id, name, until, signed))
 	serveContent(w, r, time.Time{}, bytes.NewReader(signed), int64(len(signed)))
 	return nil

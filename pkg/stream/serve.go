@@ -70,7 +70,6 @@ func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.Vi
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", media.CacheControl)
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	serveContent(w, r, info.ModTime(), f, info.Size())
 	return nil

@@ -18,11 +18,12 @@ import (
 	"pulsevault/pkg/vault"
 )
 
-// Observer stands around all handlers of a host. It refuses paths that hosts read differently, gives each request an id,
-// writes its log line and counts it.
+// Observer stands around all handlers of a host. It refuses paths that hosts read differently, gives each request an id and
+// each answer its security headers, writes a log line and counts.
 type Observer struct {
 	Log            *slog.Logger
 	TrustedProxies []netip.Prefix // whose word in X-Forwarded-For is taken
+	OtherOrigins   bool           // pages of other origins may show media
 	Metrics        *Metrics
 }
 
@@ -71,6 +72,7 @@ func (o *Observer) Wrap(h http.Handler) http.Handler {
 			r.Header.Set("X-Request-Id", x.id)
 		}
 		w.Header().Set("X-Request-Id", x.id)
+		Secure(w.Header(), r, o.OtherOrigins)
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() { o.done(rec, r, x, time.Since(start), recover()) }()

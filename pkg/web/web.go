@@ -95,7 +95,6 @@ func JSON(w http.ResponseWriter, r *http.Request, status int, v any) {
 func RawJSON(w http.ResponseWriter, r *http.Request, status int, data []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", fmt.Sprint(len(data)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

@@ -3,6 +3,7 @@ package web_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -136,6 +137,61 @@ func TestOnlyTheBodyHasADeadline(t *testing.T) {
 	}
 	if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
 		t.Errorf("read deadlines %v", w.set)
+	}
+}
+
+// A browser is told to come by TLS only where it has, and pages of other origins may show media only where some may use us.
+func TestSecurityHeadersFitTheRequest(t *testing.T) {
+	headers := func(target, proto string, tls *tls.ConnectionState, others bool) http.Header {
+		r := httptest.NewRequest("GET", target, nil)
+		r.TLS = tls
+		if proto != "" {
+			r.Header.Set("X-Forwarded-Proto", proto)
+		}
+		h := http.Header{}
+		web.Secure(h, r, others)
+		return h
+	}
+	for name, tc := range map[string]struct {
+		proto string
+		tls   *tls.ConnectionState
+		want  string
+	}{"plain": {"", nil, ""}, "plain at the proxy": {"http", nil, ""}, "TLS at the proxy": {"https", nil, "max-age=31536000"}, "TLS": {"", &tls.ConnectionState{}, "max-age=31536000"}} {
+		if got := headers("/x", tc.proto, tc.tls, false).Get("Strict-Transport-Security"); got != tc.want {
+			t.Errorf("%s: HSTS %q, want %q", name, got, tc.want)
+		}
+	}
+	for others, want := range map[bool]string{false: "same-origin", true: "cross-origin"} {
+		if got := headers("/x", "", nil, others).Get("Cross-Origin-Resource-Policy"); got != want {
+			t.Errorf("Cross-Origin-Resource-Policy %q, want %q", got, want)
+		}
+	}
+	for target, script := range map[string]bool{"/": true, "/media/videos/x/original.mp4": false} {
+		policy := headers(target, "", nil, false).Get("Content-Security-Policy")
+		if strings.Contains(policy, "script-src 'self'") != script || strings.Contains(policy, "unsafe") || !strings.HasPrefix(policy, "default-src 'none'") {
+			t.Errorf("%s: Content-Security-Policy %q", target, policy)
+		}
+	}
+}
+
+// What all requests share is never changed by one.
+func TestSecurityHeadersAreShared(t *testing.T) {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("X-Forwarded-Proto", "https")
+	h := http.Header{}
+	web.Secure(h, r, true)
+	for name := range h {
+		h.Add(name, "more")
+	}
+	again := http.Header{}
+	web.Secure(again, r, true)
+	for name, values := range again {
+		if len(values) != 1 || cap(values) != 1 || values[0] == "more" {
+			t.Errorf("%s: %q", name, values)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { web.Secure(again, r, true) }); n != 0 {
+		t.Errorf("%v allocations for one answer", n)
 	}
 }
 
