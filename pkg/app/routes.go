@@ -120,10 +120,10 @@ func (a *App) allowOrigins(h http.Handler) http.Handler {
 		AllowedOrigins: a.config.CORSOrigins,
 		AllowedMethods: []string{"GET", "HEAD", "POST", "PATCH", "DELETE"},
 		AllowedHeaders: append([]string{
-			"Authorization", "Content-Type", "Range", "If-Range", "If-None-Match", "If-Modified-Since", "X-Request-Id",
+			"Authorization", "X-User-Id", "Content-Type", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "X-Request-Id",
 			"X-HTTP-Method-Override", "Upload-Checksum",
 		}, tusHeaders...),
-		ExposedHeaders: append([]string{"Content-Range", "Accept-Ranges", "ETag", "X-Request-Id", "Retry-After"}, tusHeaders...),
+		ExposedHeaders: append([]string{"Content-Range", "Accept-Ranges", "ETag", "X-Request-Id", "Retry-After", "WWW-Authenticate"}, tusHeaders...),
 		MaxAge:         86400,
 	}).Handler(h)
 }
