@@ -54,10 +54,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, tooLarge
 	}
 	// Some hosts have no deadlines to set; they have read the body already. One that is left would cancel a request that
-	// takes longer, as if its client had gone.
+	// takes longer, as if its client had gone. But what has not come by then is not waited for again.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	data, err := io.ReadAll(http.MaxBytesReader(innermost(w), r.Body, maxJSON))
 	var over *http.MaxBytesError
 	switch {
@@ -66,6 +65,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, notAnObject(err)
 	}
+	_ = control.SetReadDeadline(time.Time{})
 	return data, nil
 }
 

@@ -75,6 +75,10 @@ func (o *Observer) Wrap(h http.Handler) http.Handler {
 		Secure(w.Header(), r, o.OtherOrigins)
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		if r.ContentLength != 0 {
+			rec.rest = &rest{ReadCloser: r.Body}
+			r.Body = rec.rest
+		}
 		defer func() { o.done(rec, r, x, time.Since(start), recover()) }()
 		if !plainPath(r) {
 			Handler(NotFound).ServeHTTP(rec, r)
@@ -91,6 +95,7 @@ func (o *Observer) done(rec *recorder, r *http.Request, x *exchange, took time.D
 			Fail(rec, r, vault.Errorf(vault.Internal, "internal_error", "something went wrong here"))
 		}
 	}
+	rec.begin()
 	route, method := r.Pattern, r.Method
 	if route == "" {
 		route = "none"
@@ -187,6 +192,7 @@ func (o *Observer) trusted(addr netip.Addr) bool {
 // recorder remembers the status and length of an answer. It passes ReadFrom on, so that files still go out by sendfile.
 type recorder struct {
 	http.ResponseWriter
+	rest   *rest // nil if the request has no body
 	status int
 	bytes  int64
 	wrote  bool
@@ -194,23 +200,48 @@ type recorder struct {
 
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// begin sees to it that an answer does not wait for ever for what its request still has to bring: net/http reads up to
+// 256 KiB of that first. The next request of the connection has deadlines of its own.
+func (w *recorder) begin() {
+	if !w.wrote && w.rest != nil && !w.rest.ended {
+		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(restTimeout)) // not every host has one
+	}
+	w.wrote = true
+}
+
 func (w *recorder) WriteHeader(status int) {
 	if !w.wrote && status >= http.StatusOK {
-		w.status, w.wrote = status, true
+		w.begin()
+		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(b []byte) (int, error) {
-	w.wrote = true
+	w.begin()
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
 	return n, err
 }
 
 func (w *recorder) ReadFrom(src io.Reader) (int64, error) {
-	w.wrote = true
+	w.begin()
 	n, err := io.Copy(w.ResponseWriter, src)
 	w.bytes += n
+	return n, err
+}
+
+// restTimeout is for how long a body that nobody reads may go on when its request is answered.
+const restTimeout = 10 * time.Second
+
+// rest knows whether there may be more of a body than has been read.
+type rest struct {
+	io.ReadCloser
+	ended bool
+}
+
+func (b *rest) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || err != nil
 	return n, err
 }

@@ -13,8 +13,10 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,6 +139,39 @@ func TestOnlyTheBodyHasADeadline(t *testing.T) {
 	}
 	if len(w.set) != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
 		t.Errorf("read deadlines %v", w.set)
+	}
+}
+
+// What comes too slowly is not waited for once more: net/http would read on behind the answer.
+func TestABodyThatBreaksOffKeepsItsDeadline(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	var b struct{}
+	r := httptest.NewRequest("POST", "/x", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(os.ErrDeadlineExceeded)))
+	if err := web.DecodeJSON(w, r, &b); vault.KindOf(err) != vault.Invalid {
+		t.Errorf("%v", err)
+	}
+	if len(w.set) != 1 || w.set[0].IsZero() {
+		t.Errorf("read deadlines %v", w.set)
+	}
+}
+
+// An answer that begins before its request's body has been read does not wait for it for ever.
+func TestTheRestOfABodyHasADeadline(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body string
+		read int64
+		want int
+	}{"unread": {"12345", 0, 1}, "half read": {"12345", 3, 1}, "read": {"12345", 6, 0}, "none": {"", 0, 0}} {
+		o := &web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(prometheus.NewRegistry())}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		h := web.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+			_, _ = io.CopyN(io.Discard, r.Body, tc.read)
+			return vault.Errorf(vault.NotFound, "not_found", "none")
+		})
+		o.Wrap(h).ServeHTTP(w, httptest.NewRequest("POST", "/x", strings.NewReader(tc.body)))
+		if len(w.set) != tc.want || w.Code != 404 {
+			t.Errorf("%s: read deadlines %v, status %d", name, w.set, w.Code)
+		}
 	}
 }
 
