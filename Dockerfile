@@ -1,5 +1,5 @@
 # PulseVault for a machine of one's own: the command pulsevault with ffmpeg, and the functions that it can host.
-FROM golang:1.26.8-bookworm AS build
+FROM golang:1.26.10-bookworm AS build
 ARG GOPROXY
 ARG VERSION=dev
 ENV CGO_ENABLED=0
