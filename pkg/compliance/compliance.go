@@ -3,6 +3,8 @@
 // compliance` prints it. It claims nothing that a test does not show.
 package compliance
 
+import "strings"
+
 // Settings are the environment variables that PulseVault is configured by: os.Getenv. They have been found valid.
 type Settings func(name string) string
 
@@ -37,15 +39,19 @@ const (
 // Finding is a measure as a configuration has it.
 type Finding struct {
 	Measure
-	State State  `json:"state"`
-	Why   string `json:"why,omitempty"` // it is off, and what to do
+	Configured []string `json:"configured"` // each setting as it is; of a secret, whether it is set
+	State      State    `json:"state"`
+	Why        string   `json:"why,omitempty"` // it is off, and what to do
 }
 
 // Check says which of a safeguard's measures are in force.
 func (s Safeguard) Check(settings Settings) []Finding {
 	findings := make([]Finding, 0, len(s.Measures))
 	for _, m := range s.Measures {
-		f := Finding{Measure: m, State: On}
+		f := Finding{Measure: m, Configured: []string{}, State: On}
+		for _, name := range m.Settings {
+			f.Configured = append(f.Configured, settings.show(name))
+		}
 		if m.off != nil {
 			f.Why = m.off(settings)
 		}
@@ -55,4 +61,16 @@ func (s Safeguard) Check(settings Settings) []Finding {
 		findings = append(findings, f)
 	}
 	return findings
+}
+
+// show tells a setting, and of a secret no more than that there is one.
+func (s Settings) show(name string) string {
+	switch value := s(name); {
+	case value == "":
+		return name + " is not set"
+	case strings.Contains(name, "SECRET"), strings.Contains(name, "PASSWORD"), strings.HasSuffix(name, "_KEY"):
+		return name + " is set"
+	default:
+		return name + "=" + value
+	}
 }

@@ -102,6 +102,11 @@ func TestTheReportForPrograms(t *testing.T) {
 	if _, err := r.WriteTo(&text); err != nil || bytes.Contains(data, []byte("opensesame")) || strings.Contains(text.String(), "opensesame") {
 		t.Error("a secret is told")
 	}
+	for _, line := range []string{"AUTH_MODE=none, ALLOW_UNAUTHENTICATED is not set", "REDIS_HOST=redis, REDIS_PASSWORD is set", "shown by pkg/auth TestTable"} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("%q is not said in\n%s", line, &text)
+		}
+	}
 }
 
 // The paragraphs of the rule, all of them and in its order.

@@ -43,8 +43,10 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 		fmt.Fprintf(&b, "%s%s %s (%s)\n", r.Rule, s.Paragraph, s.Name, s.kind())
 		for _, f := range s.Measures {
 			fmt.Fprintf(&b, "  %-4s %s\n", f.State, f.Answer)
-			if f.Why != "" {
-				fmt.Fprintf(&b, "       %s\n", f.Why)
+			for _, line := range []string{f.Why, strings.Join(f.Configured, ", "), "shown by " + strings.Join(f.Tests, ", ")} {
+				if line != "" {
+					fmt.Fprintf(&b, "       %s\n", line)
+				}
 			}
 		}
 		fmt.Fprintf(&b, "  yours: %s\n", s.Clinic)
