@@ -48,6 +48,9 @@ func wantPiecesOfTheirSize(p place) {
 	if err := json.Unmarshal(a.body, &refusal); err != nil || !strings.Contains(refusal.Message, "4194304 bytes (4 MiB)") {
 		t.Errorf("the refusal does not say which size to use: %s", a.body)
 	}
+	if a.header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("the gateway answers without the headers that every answer has: %v", a.header)
+	}
 	if _, err := c.resume(location, content, emulator.ChunkSize); err != nil {
 		t.Fatal(err)
 	}

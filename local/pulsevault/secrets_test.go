@@ -43,7 +43,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 		if !strings.Contains(seen, "ffmpeg") && runtime.GOOS == "linux" {
 			t.Error("no ffmpeg was seen at work")
 		}
-		s.note("the arguments of a process", seen)
+		s.note("the arguments of a process, or the environment of ffmpeg", seen)
 		s.noteFiles(t, p.root)
 		s.noteFiles(t, p.kept)
 		if len(s.tokens) < 8 || len(secrets) < 2 {
@@ -99,7 +99,7 @@ func secretsOf(t *testing.T, root string, settings []string) map[string]string {
 	return secrets
 }
 
-// watchCommands notes the arguments of every process on this machine until it is asked for them.
+// watchCommands notes the arguments of every process on this machine, and the environment of ffmpeg, until it is asked for them.
 func watchCommands(t *testing.T) (seen func() string) {
 	t.Helper()
 	all, done := map[string]bool{}, make(chan struct{})
@@ -108,8 +108,14 @@ func watchCommands(t *testing.T) (seen func() string) {
 		for {
 			paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 			for _, path := range paths {
-				if args, err := os.ReadFile(path); err == nil {
-					all[strings.ReplaceAll(string(args), "\x00", " ")] = true
+				args, err := os.ReadFile(path)
+				if err != nil {
+					continue // it has ended
+				}
+				all[strings.ReplaceAll(string(args), "\x00", " ")] = true
+				if bytes.HasPrefix(args, []byte("ff")) {
+					environment, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
+					all[strings.ReplaceAll(string(environment), "\x00", " ")] = true
 				}
 			}
 			select {
