@@ -64,7 +64,7 @@ func segmentHandler(t *testing.T, settings map[string]string, size int) (h http.
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok := signer.Sign(string(id), "hls/240p_000.ts", time.Now().Add(time.Hour))
+	tok := signer.Sign("", string(id), "hls/240p_000.ts", time.Now().Add(time.Hour))
 	return a.Handler(app.Functions...), "/media/videos/" + string(id) + "/hls/240p_000.ts?token=" + tok
 }
 

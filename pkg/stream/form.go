@@ -174,7 +174,7 @@ func (s *Streamer) sign(ctx context.Context, out []byte, f *form, id vault.Video
 			out = append(out, link...)
 		default:
 			out = append(append(out, b.uri...), "?token="...)
-			out = s.Signer.Append(out, string(id), b.path, until)
+			out = s.Signer.Append(out, "", string(id), b.path, until)
 		}
 		last = out[start:]
 	}
@@ -185,7 +185,7 @@ func (s *Streamer) sign(ctx context.Context, out []byte, f *form, id vault.Video
 // all of them: the rest is in the form.
 func (s *Streamer) etag(f *form, id vault.VideoID, name string, until time.Time, signed []byte) string {
 	if s.Links == nil {
-		signed = s.Signer.Append(f.sum[:len(f.sum):len(f.sum)], string(id), name, until)
+		signed = s.Signer.Append(f.sum[:len(f.sum):len(f.sum)], "", string(id), name, until)
 	}
 	sum := sha256.Sum256(signed)
 	return `"` + hex.EncodeToString(sum[:]) + `"`

@@ -44,11 +44,11 @@ func TestPlaylistFollowsItsFile(t *testing.T) {
 	}
 	expiry := func(uri string) int64 {
 		name, token, _ := strings.Cut(uri, "?token=")
-		at, ok := w.signer.Verify(token, string(w.id), "hls/"+name)
-		if !ok {
-			t.Fatalf("%s is not signed", uri)
+		grant, err := w.signer.Verify(token, string(w.id), "hls/"+name)
+		if err != nil {
+			t.Fatalf("%s is not signed: %v", uri, err)
 		}
-		return at.Unix()
+		return grant.ExpiresAt.Unix()
 	}
 	first := uris()
 	if _, err := w.videos.Update(t.Context(), w.id, func(v *vault.Video) error { v.Duration = 7200; return nil }); err != nil {

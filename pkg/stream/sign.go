@@ -104,7 +104,7 @@ func (s *Streamer) ServeSign(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return vault.Errorf(vault.Unavailable, "audit_unavailable", "the access cannot be recorded now, so no link is given; try again").Because(err)
 	}
-	tok := s.Signer.Sign(req.VideoID, req.Path, expiresAt)
+	tok := s.Signer.Sign("", req.VideoID, req.Path, expiresAt)
 	w.Header().Set("Cache-Control", "no-store")
 	web.JSON(w, r, http.StatusOK, signAnswer{
 		URL:   s.PublicPath + "/media/videos/" + req.VideoID + "/" + req.Path + "?token=" + tok,
@@ -134,9 +134,9 @@ func (s *Streamer) authorize(r *http.Request, videoID, path string) (expiresAt t
 	if err == nil && len(query["token"]) == 1 {
 		tok = query.Get("token")
 	}
-	expiresAt, ok := s.Signer.Verify(tok, videoID, path)
-	if !ok {
+	grant, err := s.Signer.Verify(tok, videoID, path)
+	if err != nil || grant.Sealed != "" { // nobody here could check a key
 		return expiresAt, vault.Errorf(vault.Unauthorized, "invalid_token", "the link is not valid or has expired; ask for a new one with POST /media/sign")
 	}
-	return expiresAt, nil
+	return grant.ExpiresAt, nil
 }

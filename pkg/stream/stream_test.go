@@ -128,7 +128,7 @@ func (w *world) serve(store media.Store, links media.Linker, maxDirect int64) {
 }
 
 func (w *world) link(path string) string {
-	return "/media/videos/" + string(w.id) + "/" + path + "?token=" + w.signer.Sign(string(w.id), path, time.Now().Add(time.Minute))
+	return "/media/videos/" + string(w.id) + "/" + path + "?token=" + w.signer.Sign("", string(w.id), path, time.Now().Add(time.Minute))
 }
 
 // get returns the answer to a request with headers given in pairs, and its body.
@@ -236,7 +236,7 @@ func TestTokenIsWanted(t *testing.T) {
 	w := newWorld(t)
 	link := w.link("hls/240p_000.ts")
 	plain, tok, _ := strings.Cut(link, "?token=")
-	expired := w.signer.Sign(string(w.id), "hls/240p_000.ts", time.Now().Add(-time.Second))
+	expired := w.signer.Sign("", string(w.id), "hls/240p_000.ts", time.Now().Add(-time.Second))
 	unix, signature, _ := strings.Cut(tok, ".")
 	for name, target := range map[string]string{
 		"missing": plain, "empty": plain + "?token=", "twice": link + "&token=" + tok, "for another path": strings.Replace(link, "_000", "_001", 1),

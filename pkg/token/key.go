@@ -56,7 +56,8 @@ func behind(block []byte, pad byte) []byte {
 	return state
 }
 
-func (k *key) sum(videoID, path string, unix []byte) (sum [sumSize]byte) {
+// sum is the HMAC of what a token says.
+func (k *key) sum(videoID, path string, unix []byte, claims Sealed) (sum [sumSize]byte) {
 	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)
 	b := m.buf[:0]
@@ -65,6 +66,10 @@ func (k *key) sum(videoID, path string, unix []byte) (sum [sumSize]byte) {
 	b = append(b, path...)
 	b = append(b, ':')
 	b = append(b, unix...)
+	if claims != "" {
+		b = append(b, ':')
+		b = append(b, claims...)
+	}
 	m.buf = m.under(k.outer, m.under(k.inner, b))
 	copy(sum[:], m.buf)
 	return sum

@@ -1,16 +1,30 @@
 // Package token makes and checks the tokens that let a player fetch one path of one video for a while.
 //
-// A token is written
+// A token is written in one of two forms:
 //
 //	{expiresAt}.{signature}
+//	{expiresAt}.{claims}.{signature}
 //
 // where expiresAt is in Unix seconds, decimal, without sign or leading zeros, and signature is the lower-case hex
-// HMAC-SHA256 (RFC 2104) of "{videoId}:{path}:{expiresAt}" under the secret. With the secret "0123456789abcdef0123456789abcdef":
+// HMAC-SHA256 (RFC 2104) under the secret, in the first form of "{videoId}:{path}:{expiresAt}". With the secret
+// "0123456789abcdef0123456789abcdef":
 //
 //	$ printf %s 0190b2e0-7f1c-7cc3-98c4-dc0c0c07398f:hls/master.m3u8:1700000000 |
 //	      openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
 //
 // prints the signature of the token that lets hls/master.m3u8 of that video be fetched until 14 November 2023, 22:13:20 UTC.
+//
+// The second form says who has signed the link and what it is bound to. claims is base64url without padding (RFC 4648,
+// section 5) of compact JSON, whose members stand in this order and are left out if they are empty: "k" is the id of the
+// signer's API key, "u" the signer's name, "b" the one address from which the link is good, "e" the id of the audit entry
+// that gave it in an emergency. The signature is of "{videoId}:{path}:{expiresAt}:{claims}":
+//
+//	$ claims=$(printf %s '{"k":"a1b2c3d4","u":"dr-no"}' | basenc --base64url -w 0 | tr -d =)
+//	$ printf %s 0190b2e0-7f1c-7cc3-98c4-dc0c0c07398f:hls/master.m3u8:1700000000:$claims |
+//	      openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
+//
+// No signature is good in both forms, because what it is of ends differently: behind its last colon are only digits in the
+// first form, and in the second what begins with the e of a brace in base64.
 package token
 
 import (
@@ -18,6 +32,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,10 +40,13 @@ import (
 // (RFC 2104, section 3).
 const MinSecret = 32
 
-// maxLength bounds what Verify looks at; a genuine token has at most 19 + 1 + 64 bytes.
-const maxLength = 128
-
 const signatureLength = 2 * sumSize
+
+const (
+	maxDigits = 18 // of expiresAt
+	maxLength = maxDigits + 1 + maxClaims + 1 + signatureLength
+	usual     = 128 // bytes, of which most tokens have fewer
+)
 
 // Signer signs under one secret and also accepts what was signed under the one before it, so that a secret can be
 // changed while links are out. It may be used by many goroutines at once.
@@ -55,53 +73,78 @@ func New(secret, previous string, now func() time.Time) (*Signer, error) {
 // Now is the time by the Signer's clock.
 func (s *Signer) Now() time.Time { return s.now() }
 
-// Sign returns the token for a path of a video that ends at expiresAt, whose fraction of a second is dropped.
-func (s *Signer) Sign(videoID, path string, expiresAt time.Time) string {
-	return string(s.Append(make([]byte, 0, maxLength), videoID, path, expiresAt))
+// Sign returns the token for a path of a video that ends at expiresAt, whose fraction of a second is dropped. claims may be
+// empty.
+func (s *Signer) Sign(claims Sealed, videoID, path string, expiresAt time.Time) string {
+	return string(s.Append(make([]byte, 0, usual+len(claims)), claims, videoID, path, expiresAt))
 }
 
 // Append adds the token that Sign would return to b. It costs no memory of its own, for playlists with thousands of tokens.
-func (s *Signer) Append(b []byte, videoID, path string, expiresAt time.Time) []byte {
+func (s *Signer) Append(b []byte, claims Sealed, videoID, path string, expiresAt time.Time) []byte {
 	start := len(b)
 	b = strconv.AppendInt(b, expiresAt.Unix(), 10)
-	sum := s.keys[0].sum(videoID, path, b[start:])
+	sum := s.keys[0].sum(videoID, path, b[start:], claims)
+	if claims != "" {
+		b = append(append(b, '.'), claims...)
+	}
 	return hex.AppendEncode(append(b, '.'), sum[:])
 }
 
-// Verify reports until when token lets path of videoID be fetched, and whether it does now: it was made by Sign for
-// just this path and has not ended. Every refusal takes the same work, whatever is wrong.
-func (s *Signer) Verify(token, videoID, path string) (expiresAt time.Time, ok bool) {
-	unix, signature, wellFormed := parse(token)
+// Grant is what a token says.
+type Grant struct {
+	ExpiresAt time.Time
+	Claims    Claims // zero in the form without
+	Sealed    Sealed // the same as they stand in the token, to be handed on to others; empty in the form without
+}
+
+// Why Verify refuses. What is told to whoever shows a token should be the same for both.
+var (
+	ErrNotGenuine = errors.New("token: not one of ours, or not for this")
+	ErrEnded      = errors.New("token: it has ended")
+)
+
+// Verify reads a token that was made by Sign for just this path of videoID. If its time is over it is returned all the same,
+// with ErrEnded; of any other, nothing is believed. Every refusal takes the same work, whatever is wrong.
+func (s *Signer) Verify(token, videoID, path string) (Grant, error) {
+	unix, claims, signature, wellFormed := parse(token)
 	match := 0
 	for _, k := range s.keys {
-		sum := k.sum(videoID, path, []byte(unix))
+		sum := k.sum(videoID, path, []byte(unix), claims)
 		var want [signatureLength]byte
 		hex.Encode(want[:], sum[:])
 		match |= subtle.ConstantTimeCompare(want[:], []byte(signature))
 	}
 	seconds, err := strconv.ParseInt(unix, 10, 64)
-	inTime := err == nil && s.now().Unix() < seconds
-	return time.Unix(seconds, 0), wellFormed && match == 1 && inTime
+	if match != 1 || !wellFormed || err != nil {
+		return Grant{}, ErrNotGenuine
+	}
+	g := Grant{ExpiresAt: time.Unix(seconds, 0), Sealed: claims}
+	if claims != "" {
+		if g.Claims, err = claims.open(); err != nil {
+			return Grant{}, ErrNotGenuine
+		}
+	}
+	if s.now().Unix() >= seconds {
+		return g, ErrEnded
+	}
+	return g, nil
 }
 
 // parse splits a token. One that is not in the exact form gives parts that can be hashed all the same.
-func parse(token string) (unix, signature string, ok bool) {
+func parse(token string) (unix string, claims Sealed, signature string, ok bool) {
 	const refused = "0"
-	if len(token) > maxLength {
-		return refused, refused, false
-	}
 	dot := len(token) - signatureLength - 1
-	if dot < 1 || token[dot] != '.' {
-		return refused, refused, false
+	if dot < 1 || token[dot] != '.' || len(token) > maxLength {
+		return refused, "", refused, false
 	}
-	unix, signature = token[:dot], token[dot+1:]
-	if unix[0] == '0' || len(unix) > 18 {
-		return refused, refused, false
+	unix, sealed, has := strings.Cut(token[:dot], ".")
+	if unix == "" || unix[0] == '0' || len(unix) > maxDigits || has && !sealedForm(sealed) {
+		return refused, "", refused, false
 	}
 	for i := range len(unix) {
 		if unix[i] < '0' || unix[i] > '9' {
-			return refused, refused, false
+			return refused, "", refused, false
 		}
 	}
-	return unix, signature, true
+	return unix, Sealed(sealed), token[dot+1:], true
 }

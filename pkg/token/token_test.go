@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,7 +35,7 @@ func TestFormatIsTheDocumentedOne(t *testing.T) {
 	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "%s:%s:%d", video, path, 1_700_000_300)
 	want := "1700000300." + hex.EncodeToString(mac.Sum(nil))
-	got := signer(t, secret, "").Sign(video, path, now.Add(300*time.Second))
+	got := signer(t, secret, "").Sign("", video, path, now.Add(300*time.Second))
 	if got != want {
 		t.Errorf("Sign = %s, want %s", got, want)
 	}
@@ -42,41 +43,44 @@ func TestFormatIsTheDocumentedOne(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	s := signer(t, secret, "")
-	good := s.Sign(video, path, now.Add(time.Minute))
-	ended := s.Sign(video, path, now.Add(-time.Second))
+	good := s.Sign("", video, path, now.Add(time.Minute))
+	ended := s.Sign("", video, path, now.Add(-time.Second))
 	unix, signature, _ := strings.Cut(good, ".")
 	for name, tc := range map[string]struct {
 		token, video, path string
-		ok                 bool
+		err                error
 	}{
-		"good":               {good, video, path, true},
-		"none":               {"", video, path, false},
-		"dot":                {".", video, path, false},
-		"no expiry":          {"." + signature, video, path, false},
-		"no signature":       {unix + ".", video, path, false},
-		"another path":       {good, video, "hls/240p.m3u8", false},
-		"another video":      {good, "0190b2e0-7f1c-7cc3-98c4-dc0c0c073990", path, false},
-		"ended by a second":  {ended, video, path, false},
-		"ends this second":   {s.Sign(video, path, now), video, path, false},
-		"suffix":             {good + "0", video, path, false},
-		".x appended":        {good + ".x", video, path, false},
-		"upper-case hex":     {unix + "." + strings.ToUpper(signature), video, path, false},
-		"later expiry":       {"1700009999." + signature, video, path, false},
-		"leading zero":       {"0" + good, video, path, false},
-		"plus sign":          {"+" + good, video, path, false},
-		"space":              {" " + good, video, path, false},
-		"colon moved":        {good, video + ":hls", "master.m3u8", false},
-		"twice":              {good + good, video, path, false},
-		"very long":          {strings.Repeat("1", 1<<16) + good, video, path, false},
-		"expiry of 30 digit": {strings.Repeat("9", 30) + "." + signature, video, path, false},
+		"good":               {good, video, path, nil},
+		"none":               {"", video, path, token.ErrNotGenuine},
+		"dot":                {".", video, path, token.ErrNotGenuine},
+		"no expiry":          {"." + signature, video, path, token.ErrNotGenuine},
+		"no signature":       {unix + ".", video, path, token.ErrNotGenuine},
+		"another path":       {good, video, "hls/240p.m3u8", token.ErrNotGenuine},
+		"another video":      {good, "0190b2e0-7f1c-7cc3-98c4-dc0c0c073990", path, token.ErrNotGenuine},
+		"ended by a second":  {ended, video, path, token.ErrEnded},
+		"ends this second":   {s.Sign("", video, path, now), video, path, token.ErrEnded},
+		"suffix":             {good + "0", video, path, token.ErrNotGenuine},
+		".x appended":        {good + ".x", video, path, token.ErrNotGenuine},
+		"upper-case hex":     {unix + "." + strings.ToUpper(signature), video, path, token.ErrNotGenuine},
+		"later expiry":       {"1700009999." + signature, video, path, token.ErrNotGenuine},
+		"leading zero":       {"0" + good, video, path, token.ErrNotGenuine},
+		"plus sign":          {"+" + good, video, path, token.ErrNotGenuine},
+		"space":              {" " + good, video, path, token.ErrNotGenuine},
+		"colon moved":        {good, video + ":hls", "master.m3u8", token.ErrNotGenuine},
+		"twice":              {good + good, video, path, token.ErrNotGenuine},
+		"very long":          {strings.Repeat("1", 1<<16) + good, video, path, token.ErrNotGenuine},
+		"expiry of 30 digit": {strings.Repeat("9", 30) + "." + signature, video, path, token.ErrNotGenuine},
 	} {
 		t.Run(name, func(t *testing.T) {
-			until, ok := s.Verify(tc.token, tc.video, tc.path)
-			if ok != tc.ok {
-				t.Errorf("Verify = %v, want %v", ok, tc.ok)
+			grant, err := s.Verify(tc.token, tc.video, tc.path)
+			if !errors.Is(err, tc.err) {
+				t.Errorf("Verify = %v, want %v", err, tc.err)
 			}
-			if ok && until.Unix() != now.Unix()+60 {
-				t.Errorf("ends at %v", until)
+			if err == nil && (grant.ExpiresAt.Unix() != now.Unix()+60 || grant.Sealed != "" || grant.Claims != (token.Claims{})) {
+				t.Errorf("says %+v", grant)
+			}
+			if errors.Is(err, token.ErrNotGenuine) && grant != (token.Grant{}) {
+				t.Errorf("%+v is believed", grant)
 			}
 		})
 	}
@@ -84,15 +88,15 @@ func TestVerify(t *testing.T) {
 
 func TestSecretCanBeRotated(t *testing.T) {
 	next := strings.Repeat("n", token.MinSecret)
-	old := signer(t, secret, "").Sign(video, path, now.Add(time.Minute))
-	if _, ok := signer(t, next, secret).Verify(old, video, path); !ok {
+	old := signer(t, secret, "").Sign("", video, path, now.Add(time.Minute))
+	if _, err := signer(t, next, secret).Verify(old, video, path); err != nil {
 		t.Error("a link signed under the previous secret is refused while that is still given")
 	}
-	if _, ok := signer(t, next, "").Verify(old, video, path); ok {
+	if _, err := signer(t, next, "").Verify(old, video, path); err == nil {
 		t.Error("a link signed under a forgotten secret is accepted")
 	}
-	fresh := signer(t, next, secret).Sign(video, path, now.Add(time.Minute))
-	if _, ok := signer(t, secret, "").Verify(fresh, video, path); ok {
+	fresh := signer(t, next, secret).Sign("", video, path, now.Add(time.Minute))
+	if _, err := signer(t, secret, "").Verify(fresh, video, path); err == nil {
 		t.Error("links are still signed under the previous secret")
 	}
 }
@@ -108,12 +112,17 @@ func FuzzVerify(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	good := s.Sign(video, path, now.Add(time.Minute))
-	for _, seed := range []string{good, "", ".", good + ".x", strings.ToUpper(good), "0." + strings.Repeat("0", 64)} {
+	good := s.Sign("", video, path, now.Add(time.Minute))
+	claimed := s.Sign(seal(f, drNo), video, path, now.Add(time.Minute))
+	signature := good[len(good)-64:]
+	for _, seed := range []string{
+		good, "", ".", good + ".x", strings.ToUpper(good), "0." + strings.Repeat("0", 64), claimed, claimed + ".", "." + claimed, strings.ToUpper(claimed),
+		"1700000060.." + signature, "1700000060.eyJ." + signature, "1700000060.eyJ1Ijoicm9vdCJ9." + signature, strings.Replace(claimed, ".eyJ", ".eyI", 1),
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, tok string) {
-		if _, ok := s.Verify(tok, video, path); ok && tok != good {
+		if _, err := s.Verify(tok, video, path); err == nil && tok != good && tok != claimed {
 			t.Errorf("%q is accepted", tok)
 		}
 	})
@@ -121,11 +130,11 @@ func FuzzVerify(f *testing.F) {
 
 // What is signed verifies, for this path of this video, until its time; and for no other path, video, time or secret.
 func FuzzSign(f *testing.F) {
-	f.Add(secret, video, path, video, "hls/240p.m3u8", int64(60), int64(0))
-	f.Add(secret+"x", "a", "b/c", "a/b", "c", int64(1), int64(1))
-	f.Add(strings.Repeat("\x00", 32), "", "", "", "x", int64(-1), int64(3))
-	f.Add(secret, "a", "", "", "a", int64(1<<40), int64(1<<41))
-	f.Fuzz(func(t *testing.T, secret, video, path, otherVideo, otherPath string, seconds, later int64) {
+	f.Add(secret, "", video, path, video, "hls/240p.m3u8", int64(60), int64(0))
+	f.Add(secret+"x", "ann", "a", "b/c", "a/b", "c", int64(1), int64(1))
+	f.Add(strings.Repeat("\x00", 32), "", "", "", "", "x", int64(-1), int64(3))
+	f.Add(secret, "\"\\<ä\u2028", "a", "", "", "a", int64(1<<40), int64(1<<41))
+	f.Fuzz(func(t *testing.T, secret, user, video, path, otherVideo, otherPath string, seconds, later int64) {
 		clock := now
 		s, err := token.New(secret, "", func() time.Time { return clock })
 		if err != nil {
@@ -134,28 +143,34 @@ func FuzzSign(f *testing.F) {
 			}
 			return
 		}
+		claims := token.Claims{KeyID: "k" + user, User: user}
+		sealed, err := claims.Seal()
+		if err != nil { // nobody, no UTF-8, or too long
+			claims, sealed = token.Claims{}, ""
+		}
 		ends := now.Unix() + seconds%(1<<50)
-		tok := s.Sign(video, path, time.Unix(ends, 999))
+		tok := s.Sign(sealed, video, path, time.Unix(ends, 999))
 		clock = now.Add(time.Duration(later % (1 << 30) * int64(time.Second)))
-		until, ok := s.Verify(tok, video, path)
-		if want := ends > 0 && clock.Unix() < ends; ok != want || ok && until.Unix() != ends {
-			t.Errorf("%q verifies as %v until %v; it ends at %d and it is %d", tok, ok, until, ends, clock.Unix())
+		grant, err := s.Verify(tok, video, path)
+		if want := ends > 0 && clock.Unix() < ends; (err == nil) != want || err == nil && (grant.ExpiresAt.Unix() != ends || grant.Claims != claims || grant.Sealed != sealed) {
+			t.Errorf("%q verifies as %v with %+v; it ends at %d and it is %d", tok, err, grant, ends, clock.Unix())
 		}
 		// No id holds a colon, so no two pairs are hashed as one.
 		same := video == otherVideo && path == otherPath || strings.Contains(video+otherVideo, ":")
-		if _, ok := s.Verify(tok, otherVideo, otherPath); ok && !same {
+		if _, err := s.Verify(tok, otherVideo, otherPath); err == nil && !same {
 			t.Errorf("the token of %q %q is good for %q %q", video, path, otherVideo, otherPath)
 		}
 		next, err := token.New(secret+"x", secret, func() time.Time { return clock })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, still := next.Verify(tok, video, path); still != ok {
+		_, err = s.Verify(tok, video, path)
+		if _, still := next.Verify(tok, video, path); !errors.Is(still, err) {
 			t.Errorf("after a change of the secret the token verifies as %v", still)
 		}
 		if changed, err := token.New(secret+"y", "", func() time.Time { return clock }); err != nil {
 			t.Fatal(err)
-		} else if _, good := changed.Verify(tok, video, path); good {
+		} else if _, err := changed.Verify(tok, video, path); err == nil {
 			t.Error("the token is good under another secret")
 		}
 	})
@@ -167,7 +182,25 @@ func BenchmarkSign(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		s.Sign(video, path, now)
+		s.Sign("", video, path, now)
+	}
+}
+
+// BenchmarkVerify reads a token in each of its forms.
+func BenchmarkVerify(b *testing.B) {
+	s, err := token.New(secret, "", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, sealed := range map[string]token.Sealed{"anonymous": "", "claims": seal(b, drNo)} {
+		tok := s.Sign(sealed, video, path, time.Now().Add(time.Hour))
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Verify(tok, video, path); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -181,7 +214,7 @@ func TestSignatureIsHMAC(t *testing.T) {
 		}
 		for n := range 200 {
 			path := strings.Repeat("p", n)
-			unix, signature, _ := strings.Cut(s.Sign(video, path, now), ".")
+			unix, signature, _ := strings.Cut(s.Sign("", video, path, now), ".")
 			h := hmac.New(sha256.New, []byte(secret))
 			_, _ = io.WriteString(h, video+":"+path+":"+unix)
 			if want := hex.EncodeToString(h.Sum(nil)); signature != want {
