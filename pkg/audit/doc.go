@@ -10,7 +10,7 @@
 //	seq        1 for the first entry of a chain, then one more for each
 //	eventId    names the event: 1 to 128 printable ASCII characters without space, quote and backslash
 //	timestamp  when the entry was written, in UTC with six decimals; in a bucket, when its event was handed in
-//	category   the chain: access, upload, transcode, auth or admin
+//	category   the chain: access, upload, transcode, auth, admin or emergency
 //	prevHash   the hash of the entry before, 64 zeros for the first
 //	event      an object, see Event
 //	hash       SHA-256, 64 lower-case hex digits, of the line with the hash member cut out

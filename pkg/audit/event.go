@@ -10,10 +10,11 @@ const (
 	Transcode Category = "transcode" // videos transcoded or given up
 	Auth      Category = "auth"      // credentials made, used and refused; nothing yet
 	Admin     Category = "admin"     // what is done to the vault as a whole; nothing yet
+	Emergency Category = "emergency" // links given in an emergency to who had no right to them, for review
 )
 
 // Categories lists every chain there may be.
-var Categories = []Category{Access, Upload, Transcode, Auth, Admin}
+var Categories = []Category{Access, Upload, Transcode, Auth, Admin, Emergency}
 
 // Event is what happened. Empty members are left out of the entry.
 type Event struct {

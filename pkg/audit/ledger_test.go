@@ -188,7 +188,7 @@ func TestLedgersShareABucket(t *testing.T) {
 	}
 	want := fmt.Sprintf("# HELP pulsevault_audit_entries_total Entries this process has written to the audit log.\n"+
 		"# TYPE pulsevault_audit_entries_total counter\npulsevault_audit_entries_total{category=\"access\"} %d\n", len(ids))
-	for _, c := range []string{"admin", "auth", "transcode", "upload"} {
+	for _, c := range []string{"admin", "auth", "emergency", "transcode", "upload"} {
 		want += fmt.Sprintf("pulsevault_audit_entries_total{category=%q} 0\n", c)
 	}
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "pulsevault_audit_entries_total"); err != nil {

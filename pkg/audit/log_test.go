@@ -181,6 +181,7 @@ func TestMetrics(t *testing.T) {
 pulsevault_audit_entries_total{category="access"} 3
 pulsevault_audit_entries_total{category="admin"} 0
 pulsevault_audit_entries_total{category="auth"} 0
+pulsevault_audit_entries_total{category="emergency"} 0
 pulsevault_audit_entries_total{category="transcode"} 0
 pulsevault_audit_entries_total{category="upload"} 0
 `
