@@ -1,11 +1,12 @@
 package main_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
 	"strings"
 	"testing"
-
-	"pulsevault/pkg/token"
 )
 
 // A secret is changed while links are out: what was signed under it still plays while the previous one is given, all that is
@@ -43,10 +44,6 @@ func wantRotation(p place) {
 // a bucket have no tokens of ours.
 func (c client) wantSignedBy(secret, videoID, link string) (first string) {
 	c.t.Helper()
-	signer, err := token.New(secret, "", nil)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	base, err := url.Parse(link)
 	if err != nil {
 		c.t.Fatal(err)
@@ -62,7 +59,10 @@ func (c client) wantSignedBy(secret, videoID, link string) (first string) {
 			c.t.Fatal(err)
 		}
 		_, path, _ := strings.Cut(target.Path, videoID+"/")
-		if _, ok := signer.Verify(target.Query().Get("token"), videoID, path); !ok {
+		expires, signature, _ := strings.Cut(target.Query().Get("token"), ".")
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(videoID + ":" + path + ":" + expires))
+		if signature != hex.EncodeToString(mac.Sum(nil)) {
 			c.t.Errorf("%s is not signed under the secret of now", line)
 		}
 		c.do(200, "GET", target.String(), nil)
