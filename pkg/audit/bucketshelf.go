@@ -14,7 +14,7 @@ import (
 // object is written whole or not at all, so no crash is an excuse here: an empty part, one that does not end with a line,
 // a number that is missing, and an object that is none of a Ledger's are findings.
 func VerifyBucket(ctx context.Context, b Bucket, heads HeadReader) (Report, error) {
-	return verify(ctx, bucketShelf{b}, heads)
+	return Inspection{Heads: heads}.Bucket(ctx, b)
 }
 
 // bucketShelf is a log in a bucket.

@@ -54,14 +54,14 @@ type chain struct {
 	last    Head        // the last entry this process has written or seen: its own kept head
 	dir     os.FileInfo // the directory, since the lock was taken
 	listing listing
-	owed    []note // what the log has to say about itself and could not write yet
+	owed    []remark // what the log has to say about itself and could not write yet
 	buf     []byte
 	spare   []*request // room for what waits next
 	told    []*request // of the last group
 }
 
-// note is an entry that the log makes about itself.
-type note struct {
+// remark is an entry that the log makes about itself.
+type remark struct {
 	action  string
 	details map[string]any
 }

@@ -97,7 +97,7 @@ func (d dirShelf) strangers(_ context.Context, v *verifier) error {
 		switch {
 		case isDay && !entry.Type().IsRegular():
 			v.find(name, "has the name of a day's file and is none")
-		case isDay, entry.IsDir() && (name == headsDir || name == tornDir), isLock(name):
+		case isDay, entry.IsDir() && (name == headsDir || name == tornDir || name == checkpointsDir), isLock(name):
 		default:
 			v.note(name, "is no part of the log")
 		}
@@ -123,7 +123,7 @@ func (d dirShelf) strangersIn(v *verifier, sub string, known func(name string) b
 func isLock(name string) bool {
 	stem, ok := strings.CutSuffix(name, ".lock")
 	stem = strings.TrimSuffix(stem, ".head")
-	return ok && strings.HasPrefix(stem, ".") && slices.Contains(Categories, Category(stem[1:]))
+	return name == checkpointsLock || ok && strings.HasPrefix(stem, ".") && slices.Contains(Categories, Category(stem[1:]))
 }
 
 func isHeadFile(name string) bool {

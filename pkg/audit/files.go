@@ -15,6 +15,9 @@ const (
 	headsDir = "heads"
 	tornDir  = "torn"
 	logExt   = ".log"
+
+	checkpointsDir  = "checkpoints"
+	checkpointsLock = ".checkpoints.lock"
 )
 
 func fileName(c Category, date string) string { return string(c) + "-" + date + logExt }

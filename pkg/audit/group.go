@@ -10,7 +10,7 @@ import (
 )
 
 // write appends the notes, then the group, to the day's file.
-func (c *chain) write(group []*request, notes []note) error {
+func (c *chain) write(group []*request, notes []remark) error {
 	now := c.log.cfg.Now().UTC()
 	if err := c.turnTo(now.Format(dateForm)); err != nil {
 		return err

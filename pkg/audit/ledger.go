@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,8 +40,9 @@ type LedgerConfig struct {
 // number of goroutines may use one.
 type Ledger struct {
 	*scribe
-	cfg   LedgerConfig
-	books map[Category]*book
+	cfg        LedgerConfig
+	books      map[Category]*book
+	checkpoint atomic.Uint64 // the number of the newest one that this process knows of
 }
 
 // OpenLedger returns a Ledger on a bucket. It reads nothing yet: each chain's end is looked up when the first entry is

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pulsevault/pkg/internal/durable"
@@ -29,8 +30,9 @@ type Config struct {
 // number of goroutines may use one.
 type Log struct {
 	*scribe
-	cfg    Config
-	chains map[Category]*chain
+	cfg        Config
+	chains     map[Category]*chain
+	checkpoint atomic.Uint64 // the number of the newest one that this process knows of
 }
 
 // Open makes the directory where it is missing and returns a Log on it. It reads nothing yet: each chain's end is
@@ -58,7 +60,7 @@ func Open(cfg Config) (*Log, error) {
 // makeDirs makes the directories, and removes from them what crashes have left half-written, after a time in which nothing
 // is still being written.
 func makeDirs(dir string) error {
-	for _, sub := range []string{headsDir, tornDir} {
+	for _, sub := range []string{headsDir, tornDir, checkpointsDir} {
 		path := filepath.Join(dir, sub)
 		if err := durable.Mkdir(path, durable.DirMode); err != nil {
 			return err
@@ -73,13 +75,13 @@ func makeDirs(dir string) error {
 // Append records the event; when it returns nil, the entry is on disk. A cancelled ctx ends the waiting, not the
 // writing: the entry may still be made.
 func (l *Log) Append(ctx context.Context, category Category, event Event) error {
-	return l.add(ctx, category, event, true)
+	return l.record(ctx, category, event, true)
 }
 
 // Note records the event; when it returns nil, the entry is with the operating system, where it survives the end of
 // this process, and it is on disk within 100 ms. A cancelled ctx ends the waiting, not the writing.
 func (l *Log) Note(ctx context.Context, category Category, event Event) error {
-	return l.add(ctx, category, event, false)
+	return l.record(ctx, category, event, false)
 }
 
 // Close writes what is waiting, syncs everything and keeps the heads. Repeating it does nothing.
@@ -99,7 +101,7 @@ func (l *Log) Close() error {
 	return errors.Join(errs...)
 }
 
-func (l *Log) add(ctx context.Context, category Category, event Event, durable bool) error {
+func (l *Log) record(ctx context.Context, category Category, event Event, durable bool) error {
 	c, ok := l.chains[category]
 	if !ok {
 		return fmt.Errorf("audit: there is no category %q", category)
@@ -111,6 +113,10 @@ func (l *Log) add(ctx context.Context, category Category, event Event, durable b
 	if err != nil {
 		return fmt.Errorf("audit: append to %s: %w", category, err)
 	}
+	return l.add(ctx, c, r, durable)
+}
+
+func (l *Log) add(ctx context.Context, c *chain, r *request, durable bool) error {
 	r.durable = durable
 	if err := c.enqueue(r); err != nil {
 		return err
@@ -120,6 +126,6 @@ func (l *Log) add(ctx context.Context, category Category, event Event, durable b
 		l.recycle(r)
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("audit: append to %s: waiting: %w", category, ctx.Err())
+		return fmt.Errorf("audit: append to %s: waiting: %w", c.category, ctx.Err())
 	}
 }

@@ -31,8 +31,12 @@ func (s *scribe) message(category Category, event Event, at time.Time) (Message,
 	if err != nil {
 		return Message{}, err
 	}
+	return s.messageOf(category, r, at), nil
+}
+
+func (s *scribe) messageOf(category Category, r *request, at time.Time) Message {
 	defer s.recycle(r)
-	return Message{Category: category, EventID: r.id, Time: at.UTC(), Event: bytes.Clone(r.event.bytes())}, nil
+	return Message{Category: category, EventID: r.id, Time: at.UTC(), Event: bytes.Clone(r.event.bytes())}
 }
 
 // encode writes m in the form that ParseMessage reads. Two characters that JSON allows and a queue may not are escaped.

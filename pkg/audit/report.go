@@ -22,6 +22,8 @@ type ChainReport struct {
 	First    time.Time // timestamp of the first entry
 	Last     time.Time // timestamp of the last entry
 	Head     Head      // the last entry
+	Vouched  uint64    // up to this seq, entries are those that the last checkpoint names
+	By       uint64    // the number of that checkpoint, 0 if there is none
 	FirstBad *Finding  // the first bad line; nil if every line is good. It is among the Findings too
 	BadLines uint64
 }
@@ -71,6 +73,9 @@ func (c ChainReport) String() string {
 	state := "whole"
 	if c.FirstBad != nil {
 		state = fmt.Sprintf("%d bad lines, the first at %s", c.BadLines, c.FirstBad.Place)
+	}
+	if c.By > 0 {
+		state += fmt.Sprintf(", vouched for up to entry %d by checkpoint %d", c.Vouched, c.By)
 	}
 	return fmt.Sprintf("%-10s %d entries in %d files, %s to %s, head %d %s: %s", c.Category, c.Entries, c.Files,
 		c.First.Format(timeForm), c.Last.Format(timeForm), c.Head.Seq, c.Head.Hash, state)

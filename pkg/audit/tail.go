@@ -79,7 +79,7 @@ func follow(head Head, data []byte, category Category, name string) (Head, error
 }
 
 // findGap looks for the kept heads in the log and returns a note about the furthest one that is not there.
-func (c *chain) findGap(kept []Head) (*note, error) {
+func (c *chain) findGap(kept []Head) (*remark, error) {
 	lost, err := furthestLost(kept, c.contains)
 	if lost == nil || err != nil {
 		return nil, err
@@ -104,8 +104,8 @@ func furthestLost(kept []Head, contains func(Head) (bool, error)) (lost *Head, e
 	return lost, nil
 }
 
-func gapNote(lost, end Head) *note {
-	return &note{ActionGap, map[string]any{
+func gapNote(lost, end Head) *remark {
+	return &remark{ActionGap, map[string]any{
 		"expectedSeq": lost.Seq, "expectedHash": lost.Hash, "expectedFile": lost.File,
 		"foundSeq": end.Seq, "foundHash": end.Hash, "foundFile": end.File,
 	}}

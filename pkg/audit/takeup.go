@@ -14,23 +14,24 @@ import (
 
 // The actions of entries that the log makes about itself. Append refuses them.
 const (
-	ActionTornLine = "audit.torn_line" // the end of a file was no line; it was moved aside
-	ActionGap      = "audit.gap"       // a kept head is not in the log: entries were lost or changed
+	ActionTornLine   = "audit.torn_line"  // the end of a file was no line; it was moved aside
+	ActionGap        = "audit.gap"        // a kept head is not in the log: entries were lost or changed
+	ActionCheckpoint = "audit.checkpoint" // in the chain admin: a checkpoint was made, with its number and hash
 )
 
-var ownActions = []string{ActionTornLine, ActionGap}
+var ownActions = []string{ActionTornLine, ActionGap, ActionCheckpoint}
 
 // catchUpLimit is how much of what other processes have appended is checked line by line before going on from it. After
 // more, the chain is taken up afresh, which costs the same however long the log is.
 const catchUpLimit = 4 << 20
 
-func (n note) request(s *scribe) (*request, error) {
+func (n remark) request(s *scribe) (*request, error) {
 	return s.encode(&Event{Action: n.action, Details: n.details})
 }
 
 // locate makes sure that head, file and size are where the chain ends now. It returns the note to write if a head that
 // was kept is not in the log. The lock is held.
-func (c *chain) locate(claims []claim) (missing *note, err error) {
+func (c *chain) locate(claims []claim) (missing *remark, err error) {
 	fresh := c.info == nil
 	if !fresh {
 		size, same, err := c.look()
@@ -216,7 +217,7 @@ func (c *chain) moveAside(offset int64) error {
 	}
 	c.size = offset
 	name := filepath.Base(aside.Name())
-	c.owed = append(c.owed, note{ActionTornLine, map[string]any{
+	c.owed = append(c.owed, remark{ActionTornLine, map[string]any{
 		"file": c.name, "offset": offset, "bytes": bytes, "aside": tornDir + "/" + name,
 	}})
 	c.log.cfg.Logger.Warn("audit: torn line moved aside", "category", c.category, "file", c.name, "offset", offset, "bytes", bytes)

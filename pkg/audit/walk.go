@@ -18,8 +18,12 @@ type walk struct {
 	v      *verifier
 	kept   []keptHead
 	report ChainReport
+	lines  *bufio.Reader
 	linked bool // the line before was an entry, which the next must follow
 	gaps   int
+	pledge pledge
+	broke  int    // how many pledges are not kept
+	named  uint64 // the highest number of a checkpoint that an entry names
 }
 
 // place is where in the chain a line stands.
@@ -61,7 +65,11 @@ func (w *walk) file(ctx context.Context, f logFile, last bool) error {
 		}
 		return nil
 	}
-	lines := bufio.NewReaderSize(r, MaxLine)
+	if w.lines == nil {
+		w.lines = bufio.NewReaderSize(nil, MaxLine)
+	}
+	lines := w.lines
+	lines.Reset(counted{r, w.v.Progress})
 	for p := (place{file: f, line: 1}); ; p.line++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -70,7 +78,9 @@ func (w *walk) file(ctx context.Context, f logFile, last bool) error {
 		p.end += int64(len(line))
 		switch {
 		case err == nil:
-			w.line(p, line[:len(line)-1])
+			if err := w.line(ctx, p, line[:len(line)-1]); err != nil {
+				return err
+			}
 		case errors.Is(err, bufio.ErrBufferFull):
 			skipped, err := skipLine(lines)
 			p.end += skipped
@@ -86,6 +96,18 @@ func (w *walk) file(ctx context.Context, f logFile, last bool) error {
 			return nil
 		}
 	}
+}
+
+// counted tells how far reading is.
+type counted struct {
+	r io.Reader
+	p *Progress
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.p.done.Add(int64(n))
+	return n, err
 }
 
 func skipLine(r *bufio.Reader) (n int64, err error) {
@@ -116,19 +138,19 @@ func (w *walk) broken(p place, format string, args ...any) {
 	w.linked = false
 }
 
-func (w *walk) line(p place, line []byte) {
+func (w *walk) line(ctx context.Context, p place, line []byte) error {
 	if len(bytes.TrimSpace(line)) == 0 {
 		w.broken(p, "blank line")
-		return
+		return nil
 	}
 	e, err := ParseLine(line)
 	if err != nil {
 		w.broken(p, "%v", err)
-		return
+		return nil
 	}
 	if e.Category != w.report.Category {
 		w.broken(p, "an entry of the chain %s", e.Category)
-		return
+		return nil
 	}
 	w.link(p, &e)
 	w.date(p, &e)
@@ -142,7 +164,10 @@ func (w *walk) line(p place, line []byte) {
 	for i := range w.kept {
 		w.kept[i].found = w.kept[i].found || w.kept[i].head == w.report.Head
 	}
-	w.own(p, &e)
+	if err := w.redeem(ctx, p); err != nil {
+		return err
+	}
+	return w.own(ctx, p, &e)
 }
 
 // link checks that e follows the entry before it.
@@ -174,9 +199,9 @@ func (w *walk) date(p place, e *Entry) {
 }
 
 // own reads the entries that the log made about itself.
-func (w *walk) own(p place, e *Entry) {
-	if !bytes.HasPrefix(e.Event, []byte(`{"action":"audit.`)) {
-		return
+func (w *walk) own(ctx context.Context, p place, e *Entry) error {
+	if !isOwn(e.Event) {
+		return nil
 	}
 	var event struct {
 		Action  string `json:"action"`
@@ -184,10 +209,11 @@ func (w *walk) own(p place, e *Entry) {
 			ExpectedSeq, FoundSeq uint64
 			Aside                 string
 			Bytes                 int64
+			named
 		} `json:"details"`
 	}
-	if json.Unmarshal(e.Event, &event) != nil {
-		return // some other event of that name
+	if err := json.Unmarshal(e.Event, &event); err != nil {
+		event.Action = "" // some other event of that name
 	}
 	switch d := event.Details; event.Action {
 	case ActionGap:
@@ -197,11 +223,17 @@ func (w *walk) own(p place, e *Entry) {
 	case ActionTornLine:
 		w.v.aside[d.Aside] = true
 		w.v.note(p.String(), "torn line: a crash left %d bytes, now in %s", d.Bytes, d.Aside)
+	case ActionCheckpoint:
+		return w.name(ctx, p, d.named)
 	}
+	return nil
 }
 
 // conclude holds the kept heads against the whole chain.
-func (w *walk) conclude() {
+func (w *walk) conclude(ctx context.Context) error {
+	if err := w.unkept(ctx); err != nil {
+		return err
+	}
 	for _, k := range w.kept {
 		if k.found {
 			continue
@@ -216,4 +248,5 @@ func (w *walk) conclude() {
 		w.v.note(string(w.report.Category), "%d more gaps", w.gaps-maxGaps)
 	}
 	w.v.report.Chains = append(w.v.report.Chains, w.report)
+	return nil
 }

@@ -1,7 +1,7 @@
 // Package audittest has a bucket in memory for tests of what keeps the audit log in one.
 //
 // It has a conscience: it fails the test when a rule is broken. A call must end some time; a part only grows, by whole
-// lines, and not once it holds 1 MiB; a part follows one that is closed; a head is one. And it fails on command: with the
+// lines, and not once it holds 1 MiB; a part follows one that is closed; a head is one; a checkpoint is one and stays. And it fails on command: with the
 // call carried out or not, or carried out when nobody waits for it any more.
 package audittest
 
@@ -188,6 +188,12 @@ func (b *Bucket) judge(key string, old object, data []byte) {
 		var head audit.Head
 		if err := json.Unmarshal(data, &head); err != nil || head.Seq == 0 {
 			b.t.Errorf("%s becomes %s", key, data)
+		}
+		return
+	}
+	if strings.HasPrefix(key, "audit/checkpoints/") {
+		if _, err := audit.OpenCheckpoint(data, nil); err != nil || old.version != "" {
+			b.t.Errorf("%s was %q and becomes %q", key, old.data, data)
 		}
 		return
 	}

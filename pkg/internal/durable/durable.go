@@ -3,6 +3,7 @@
 // What each call asks of the system, so that it can be checked against a trace:
 //
 //	WriteFile  open(temp, O_EXCL) write fsync close rename(temp, path) fsync(dir)
+//	Create     open(temp, O_EXCL) write fsync close link(temp, path) unlink(temp) fsync(dir)
 //	Mkdir      mkdir fsync(parent), for each level that was missing
 //	Rename     rename fsync(new dir) fsync(old dir, if another)
 //	Remove     unlink fsync(dir)
@@ -65,6 +66,23 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	if err != nil {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("write %s: %w", base, err)
+	}
+	return SyncDir(dir)
+}
+
+// Create makes the file path with data. The error is fs.ErrExist if there is one already, which stays as it is.
+func Create(path string, data []byte, mode fs.FileMode) error {
+	dir, base := filepath.Split(path)
+	f, err := os.CreateTemp(dir, tempPrefix+base+"-*")
+	if err != nil {
+		return fmt.Errorf("create %s: %w", base, err)
+	}
+	err = writeSynced(f, data, mode)
+	if err == nil {
+		err = os.Link(f.Name(), path) // of several, one succeeds
+	}
+	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("create %s: %w", base, err)
 	}
 	return SyncDir(dir)
 }

@@ -47,6 +47,24 @@ func TestFailedWriteLeavesTheOldContentAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestCreateOverwritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "record")
+	if err := durable.Create(path, []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.Create(path, []byte("second"), 0o640); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second one: %v", err)
+	}
+	info, err := os.Stat(path)
+	if got, _ := os.ReadFile(path); err != nil || string(got) != "first" || info.Mode().Perm() != 0o600 {
+		t.Errorf("%q, %v, %v", got, info, err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
 func TestRepeatsAreHarmless(t *testing.T) {
 	dir := t.TempDir()
 	deep, file := filepath.Join(dir, "a", "b", "c"), filepath.Join(dir, "file")
