@@ -1,6 +1,9 @@
 package main_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,5 +48,54 @@ func TestFunctionsRecordThroughAQueue(t *testing.T) {
 	}
 	if n := strings.Count(p.said(), "Function: audit"); n < 3 {
 		t.Errorf("the function was called %d times for 27 messages, of which it gets 10 at most", n)
+	}
+}
+
+// An auditor checks a copy of the folder with the public key and nothing else, and reads who did what.
+func TestAuditorsCopy(t *testing.T) {
+	root := t.TempDir()
+	p := start(t, "serve", root, "TRANSCODE_ENABLED=false")
+	c := client{t, p.url}
+	const videoID = "01890a5d-ac96-774b-bcce-b302099a8057"
+	for range 3 {
+		c.sign(videoID, "hls/master.m3u8")
+	}
+	p.stop()
+	code, key := run(t, root, nil, "audit", "key")
+	if key = strings.TrimSpace(key); code != 0 || !strings.HasPrefix(key, "pulsevault-audit+") {
+		t.Fatalf("audit key: exit status %d, %s", code, key)
+	}
+	info, err := os.Stat(filepath.Join(root, ".audit-signing-key"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the private key: %v, %v", info, err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(filepath.Join(root, "audit"))); err != nil {
+		t.Fatal(err)
+	}
+	verify := func() (int, string) {
+		return run(t, "/nowhere", []string{"APP_ENV=production"}, "audit", "verify", "--key", key, "--dir", copied)
+	}
+	if code, out := verify(); code != 0 || !strings.Contains(out, "vouched for up to entry 3 by checkpoint 1") {
+		t.Errorf("exit status %d:\n%s", code, out)
+	}
+	admin, err := filepath.Glob(filepath.Join(copied, "admin-*.log"))
+	if err != nil || len(admin) != 1 {
+		t.Fatal(admin, err)
+	}
+	if data, err := os.ReadFile(admin[0]); err != nil || !bytes.Contains(data, []byte("process.started")) || !bytes.Contains(data, []byte("process.stopped")) {
+		t.Errorf("start and stop are not told: %s", data)
+	}
+	for _, format := range []string{"table", "csv", "json"} {
+		code, out := run(t, "/nowhere", nil, "audit", "report", "--dir", copied, "--video", videoID, "--format", format)
+		if code != 0 || strings.Count(out, "media.signed") != 3 || strings.Contains(out, "process.started") {
+			t.Errorf("report as %s: exit status %d\n%s", format, code, out)
+		}
+	}
+	if err := os.Remove(filepath.Join(copied, "checkpoints", "00000001.note")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := verify(); code != 1 || !strings.Contains(out, "00000001.note: is missing") {
+		t.Errorf("exit status %d:\n%s", code, out)
 	}
 }

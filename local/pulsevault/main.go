@@ -29,7 +29,9 @@ type commands struct {
 }
 
 type auditCommands struct {
-	Verify verifyCommand `cmd:"" help:"Check every chain under AUDIT_DIR; the exit status is 1 if anything is wrong."`
+	Verify verifyCommand `cmd:"" help:"Check every chain and checkpoint, of AUDIT_DIR or of a copy; the exit status is 1 if anything is wrong."`
+	Report reportCommand `cmd:"" help:"Print who did what."`
+	Key    keyCommand    `cmd:"" help:"Print the public key of the checkpoints, which whoever verifies a copy needs."`
 }
 
 type versionCommand struct{}

@@ -35,7 +35,7 @@ func (serveCommand) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
 	welcome(c, listener.Addr(), redis)
-	return run(ctx, a, func(ctx context.Context) error { return a.Serve(ctx, listener) })
+	return run(ctx, a, "serve", func(ctx context.Context) error { return a.Serve(ctx, listener) })
 }
 
 // open wires an App that can do what c asks for, with an embedded Redis if c names none, and says which Redis it has.
@@ -82,11 +82,12 @@ func (workerCommand) Run(ctx context.Context) (err error) {
 	if err := a.CanWork(ctx); err != nil {
 		return err
 	}
-	return run(ctx, a, nil)
+	return run(ctx, a, "worker", nil)
 }
 
 // run runs the loops of a process until ctx ends or one of them fails.
-func run(ctx context.Context, a *app.App, serve func(context.Context) error) error {
+func run(ctx context.Context, a *app.App, name string, serve func(context.Context) error) error {
+	a.Started(ctx, name)
 	group, ctx := errgroup.WithContext(ctx)
 	if serve != nil {
 		group.Go(func() error { return serve(ctx) })
@@ -94,6 +95,10 @@ func run(ctx context.Context, a *app.App, serve func(context.Context) error) err
 	group.Go(func() error { return a.RunWorker(ctx) })
 	group.Go(func() error {
 		a.RunSweeps(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		a.RunCheckpoints(ctx)
 		return nil
 	})
 	return group.Wait()

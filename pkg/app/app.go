@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/mod/sumdb/note"
 
 	"pulsevault/pkg/finalize"
 	"pulsevault/pkg/media"
@@ -41,6 +42,8 @@ type App struct {
 	uploaded   uploadStore
 	videos     *metadata.Store
 	audit      auditLog
+	signer     note.Signer    // of the audit log's checkpoints; nil if this process makes none
+	process    string         // of which the audit log knows that it has started; "" for none
 	auditQueue *sqsqueue.FIFO // nil if events go into the log directly
 	queue      queue.Queue
 	worker     queue.Worker
@@ -94,6 +97,7 @@ func (a *App) Close() error {
 		errs = append(errs, a.locks.Close())
 	}
 	if a.audit != nil {
+		a.stopped()
 		errs = append(errs, a.audit.Close())
 	}
 	if a.redis != nil {

@@ -41,7 +41,7 @@ func signLinks(t *testing.T, a *app.App, n int) {
 
 func verifyAudit(t *testing.T, c app.Config) audit.Report {
 	t.Helper()
-	report, err := app.VerifyAudit(t.Context(), c, slog.New(slog.DiscardHandler))
+	report, err := app.VerifyAudit(t.Context(), c, slog.New(slog.DiscardHandler), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

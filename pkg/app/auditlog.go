@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -31,6 +32,10 @@ func (a *App) openAudit(ctx context.Context) error {
 		a.auditQueue = q
 		a.audit = audit.NewOutbox(audit.OutboxConfig{To: q, FullIP: c.AuditFullIP, Metrics: metrics})
 		return nil
+	}
+	var err error
+	if a.signer, err = c.signer(); err != nil {
+		return err
 	}
 	if bucket, ok := a.media.(*media.Bucket); ok {
 		ledger, err := audit.OpenLedger(audit.LedgerConfig{Bucket: bucket, FullIP: c.AuditFullIP, Heads: heads, Logger: a.Log, Metrics: metrics})
@@ -92,16 +97,24 @@ func parseHead(c audit.Category, data []byte, ok bool, err error) (head audit.He
 }
 
 // VerifyAudit checks the audit log of a configuration, against the heads kept in Redis too: in the one that is configured,
-// if it answers, or in what the embedded one has saved.
-func VerifyAudit(ctx context.Context, c Config, log *slog.Logger) (audit.Report, error) {
-	verify := func(heads audit.HeadReader) (audit.Report, error) { return audit.Verify(ctx, c.AuditDir, heads) }
+// if it answers, or in what the embedded one has saved. Checkpoints must be signed by one of the public keys, if any are
+// given.
+func VerifyAudit(ctx context.Context, c Config, log *slog.Logger, keys []string, progress *audit.Progress) (audit.Report, error) {
+	verifiers, err := verifiers(keys)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	against := func(heads audit.HeadReader) audit.Inspection {
+		return audit.Inspection{Heads: heads, Keys: verifiers, Progress: progress}
+	}
+	verify := func(heads audit.HeadReader) (audit.Report, error) { return against(heads).Dir(ctx, c.AuditDir) }
 	if c.InBucket {
 		bucket, err := c.openBucket(ctx)
 		if err != nil {
 			return audit.Report{}, err
 		}
 		defer func() { _ = bucket.Close() }() // nothing was taken out of it
-		verify = func(heads audit.HeadReader) (audit.Report, error) { return audit.VerifyBucket(ctx, bucket, heads) }
+		verify = func(heads audit.HeadReader) (audit.Report, error) { return against(heads).Bucket(ctx, bucket) }
 	}
 	opts := c.redis()
 	if opts.Addr == "" {
@@ -120,4 +133,16 @@ func VerifyAudit(ctx context.Context, c Config, log *slog.Logger) (audit.Report,
 		return verify(nil)
 	}
 	return verify(auditHeads{redisdb.Heads{Client: client}})
+}
+
+// AuditEntries reads the audit log of a configuration. release gives back what it holds.
+func AuditEntries(ctx context.Context, c Config, days audit.Days) (entries iter.Seq2[audit.Entry, error], release func(), err error) {
+	if !c.InBucket {
+		return audit.Entries(ctx, c.AuditDir, days), func() {}, nil
+	}
+	bucket, err := c.openBucket(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return audit.BucketEntries(ctx, bucket, days), func() { _ = bucket.Close() }, nil // nothing was taken out of it
 }

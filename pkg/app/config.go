@@ -4,6 +4,7 @@ package app
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -11,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/token"
@@ -47,7 +50,7 @@ type Config struct {
 
 	// Secret (HMAC_SECRET, 32 bytes or more) signs media links. Development makes one and keeps it in MediaRoot, readable by
 	// its owner only, so that all processes share it. PreviousSecret (HMAC_SECRET_PREVIOUS) still verifies.
-	Secret, PreviousSecret string
+	Secret, PreviousSecret string `secret:"true"`
 	// TokenExpiry and TokenMax (TOKEN_EXPIRY_SECONDS 300, TOKEN_MAX_SECONDS 86400) are how long a link lives when its
 	// request does not say, and at most.
 	TokenExpiry, TokenMax time.Duration
@@ -55,9 +58,10 @@ type Config struct {
 	// RedisAddr (REDIS_HOST and REDIS_PORT 6379), RedisPassword and RedisDB (REDIS_PASSWORD, REDIS_DB 0) name the Redis that
 	// several processes share. Without REDIS_HOST the server runs an embedded one, for one machine. RedisTLS (REDIS_TLS,
 	// default false) speaks TLS 1.2 or newer with it, and wants a certificate for REDIS_HOST that this machine trusts.
-	RedisAddr, RedisPassword string
-	RedisDB                  int
-	RedisTLS                 bool
+	RedisAddr     string
+	RedisPassword string `secret:"true"`
+	RedisDB       int
+	RedisTLS      bool
 
 	// QueueOnSQS (QUEUE=redis|sqs, default redis) says where tasks are queued. With SQS, SQSQueueURL (SQS_QUEUE_URL) names a
 	// FIFO queue and AWSRegion (AWS_REGION) its region; both are needed. SQSPiecesURL (SQS_PIECES_QUEUE_URL, default none)
@@ -94,6 +98,11 @@ type Config struct {
 	MaxPendingBytes int64
 	// UploadExpiry (UPLOAD_EXPIRY, default 24h) is how long an upload is kept that nobody adds to.
 	UploadExpiry time.Duration
+
+	// AuditSigningKey (AUDIT_SIGNING_KEY, a signer key of golang.org/x/mod/sumdb/note, PRIVATE+KEY+…) signs the checkpoints of
+	// the audit log. Without it one is made and kept in MediaRoot, readable by its owner only; with a bucket there are no
+	// checkpoints then.
+	AuditSigningKey string `secret:"true"`
 
 	// TrustedProxies (TRUSTED_PROXIES, addresses or prefixes with commas, default none) are believed about X-Forwarded-For.
 	TrustedProxies []netip.Prefix
@@ -151,6 +160,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		TrustedProxies:    e.prefixes("TRUSTED_PROXIES"),
 		CORSOrigins:       e.origins("CORS_ORIGINS"),
 		PublicPath:        e.path("PUBLIC_PATH"),
+		AuditSigningKey:   e.text("AUDIT_SIGNING_KEY", ""),
 		AuditFullIP:       e.choice("AUDIT_IP", "anonymised", "full") == "full",
 		LogLevel:          e.level("LOG_LEVEL"),
 		MetricsEnabled:    e.boolean("METRICS_ENABLED", true),
@@ -249,6 +259,9 @@ func (c *Config) directories(e *env) {
 }
 
 func (c *Config) checkSecrets(e *env) {
+	if _, err := note.NewSigner(c.AuditSigningKey); c.AuditSigningKey != "" && err != nil && e.err == nil {
+		e.err = errors.New("AUDIT_SIGNING_KEY is no signer key (PRIVATE+KEY+…): start once without it, and take the one from " + signingKeyFile + " in MEDIA_ROOT")
+	}
 	switch {
 	case c.Secret == "" && c.Production:
 		e.refuse("HMAC_SECRET", fmt.Sprintf("a secret of %d bytes or more in production; make one with: openssl rand -hex 32", token.MinSecret))

@@ -42,6 +42,7 @@ func (a *App) HandleEvent(ctx context.Context, raw json.RawMessage) (any, error)
 	}
 	if event.Source == "aws.events" {
 		a.Sweep(ctx)
+		a.checkpoint(ctx)
 		return struct{}{}, nil
 	}
 	return a.PerformBatch(ctx, event.SQSEvent)

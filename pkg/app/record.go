@@ -2,13 +2,16 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
+	"golang.org/x/mod/sumdb/note"
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/redisdb"
@@ -27,13 +30,34 @@ func StartAudit() {
 		log.Error("cannot start", "error", err)
 		os.Exit(1)
 	}
-	lambda.Start(r.RecordBatch)
+	lambda.Start(r.HandleEvent)
 }
 
 // Recorder puts what a queue delivers into the audit log.
 type Recorder struct {
 	Ledger *audit.Ledger
+	Signer note.Signer // of checkpoints; nil makes none
 	Log    *slog.Logger
+}
+
+// HandleEvent answers an SQS event, or makes a checkpoint of the log when a schedule calls.
+func (r Recorder) HandleEvent(ctx context.Context, raw json.RawMessage) (any, error) {
+	var event struct {
+		events.SQSEvent
+		Source string `json:"source"` // of an EventBridge event
+	}
+	if err := json.Unmarshal(raw, &event); err != nil {
+		return nil, fmt.Errorf("the event is neither one of SQS nor one of EventBridge: %w", err)
+	}
+	if event.Source != "aws.events" {
+		return r.RecordBatch(ctx, event.SQSEvent)
+	}
+	if r.Signer == nil {
+		warnUnsigned(r.Log)
+		return struct{}{}, nil
+	}
+	_, err := r.Ledger.Checkpoint(ctx, r.Signer, audit.EveryMinute)
+	return struct{}{}, errors.Join(err, r.Ledger.KeepHeads(ctx))
 }
 
 // OpenRecorder opens the audit log alone, to append to it whether there is a queue or not.
@@ -41,13 +65,17 @@ func OpenRecorder(ctx context.Context, c Config, log *slog.Logger) (Recorder, er
 	if !c.InBucket {
 		return Recorder{}, errors.New("the function audit records in a bucket only: set STORAGE=s3")
 	}
+	signer, err := c.signer()
+	if err != nil {
+		return Recorder{}, err
+	}
 	bucket, err := c.openBucket(ctx)
 	if err != nil {
 		return Recorder{}, err
 	}
 	heads := auditHeads{redisdb.Heads{Client: redisdb.Open(c.redis())}}
 	ledger, err := audit.OpenLedger(audit.LedgerConfig{Bucket: bucket, Heads: heads, Logger: log})
-	return Recorder{Ledger: ledger, Log: log}, err
+	return Recorder{Ledger: ledger, Signer: signer, Log: log}, err
 }
 
 // answerTime is what a recorder keeps of its time to name what is not in the log.
