@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,5 +242,61 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	if _, err := audit.Verify(ctx, dir, nil); err == nil {
 		t.Error("Verify did not notice that its context had ended")
+	}
+}
+
+// Eight processes append 2,000 entries each while a ninth makes checkpoints. Each is killed some time and started again for
+// what is left. Nothing that was answered for is missing.
+func TestEightProcessesUnderKill(t *testing.T) {
+	s, key := newKey(t)
+	dir := t.TempDir()
+	l := open(t, audit.Config{Dir: dir})
+	const processes, each = 8, 2000
+	var acknowledged atomic.Int64
+	var wg sync.WaitGroup
+	for n := range processes {
+		wg.Go(func() {
+			for left, round := each, 0; left > 0; round++ {
+				cmd := command(t, dir, (left+childCallers-1)/childCallers)
+				out, err := cmd.StdoutPipe()
+				if err == nil {
+					err = cmd.Start()
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				told, lines := 0, bufio.NewScanner(out)
+				for lines.Scan() {
+					if told++; round < 3 && told == 150+97*n+31*round {
+						_ = cmd.Process.Kill()
+					}
+				}
+				_ = cmd.Wait() // killed, or done
+				left -= told
+				acknowledged.Add(int64(told))
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	for running := true; running; {
+		sign(t, l, s, audit.Stop)
+		select {
+		case <-done:
+			running = false
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	closeLog(t, l)
+	r := inspect(t, dir, key)
+	access := uint64(0)
+	for _, c := range r.Chains {
+		if c.Category == audit.Access {
+			access = c.Entries
+		}
+	}
+	if !r.OK() || access < uint64(acknowledged.Load()) || acknowledged.Load() < processes*each {
+		t.Errorf("%d acknowledged:\n%s", acknowledged.Load(), r)
 	}
 }
