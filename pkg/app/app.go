@@ -54,6 +54,8 @@ type App struct {
 	transcoder *transcode.Transcoder
 	streamer   *stream.Streamer
 	observer   *web.Observer
+	gate       gate
+	denials    *denials
 }
 
 // uploadStore is what keeps uploads: an upload.Dir or an upload.Bucket.
@@ -79,7 +81,7 @@ func (d delivery) Deliver(ctx context.Context, u vault.Upload) error {
 // New wires an App. Its Redis must be running; c names it. Close gives back what it holds.
 func New(ctx context.Context, c Config, log *slog.Logger) (*App, error) {
 	a := &App{Log: log, Registry: prometheus.NewRegistry(), config: c}
-	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.wireUploads, a.wireVideos, a.wireStream}
+	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.openGate, a.wireUploads, a.wireVideos, a.wireStream}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
@@ -97,6 +99,9 @@ func (a *App) Close() error {
 		errs = append(errs, a.locks.Close())
 	}
 	if a.audit != nil {
+		if a.denials != nil {
+			a.denials.Flush()
+		}
 		a.stopped()
 		errs = append(errs, a.audit.Close())
 	}

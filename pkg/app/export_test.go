@@ -6,9 +6,18 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"pulsevault/pkg/auth"
 )
 
 // ServeImpatiently is ServeHandler for a client that must take least bytes whenever its answer has waited for stall.
 func ServeImpatiently(ctx context.Context, l net.Listener, stall time.Duration, least int64, h http.Handler) error {
 	return serve(ctx, l, patience{stall, least}, h, slog.New(slog.DiscardHandler))
+}
+
+// Guard is the gate before a handler, with callers of the test's own.
+func (a *App) Guard(callers auth.Authenticator, action auth.Action, h http.Handler) http.Handler {
+	g := a.gate
+	g.callers = callers
+	return a.observer.Wrap(g.guard(action, h))
 }

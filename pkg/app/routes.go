@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/cors"
 
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/web"
 )
 
@@ -28,20 +29,21 @@ type Route struct {
 	Function string
 	Methods  []string
 	Path     string // as an AWS SAM template writes it: {one} segment, or {the+} rest
+	Action   auth.Action
 }
 
 // Routes lists every address. Templates, proxies and documentation must have the same ones; a test compares.
 func Routes() []Route {
 	return []Route{
-		{Upload, []string{"POST"}, "/uploads"},
-		{Upload, []string{"HEAD", "PATCH", "DELETE"}, "/uploads/{id}"},
-		{Upload, []string{"GET"}, "/uploads/status/{id}"},
-		{Finalize, []string{"POST"}, "/uploads/finalize"},
-		{Sign, []string{"POST"}, "/media/sign"},
-		{Stream, []string{"GET"}, "/media/videos/{id}/{path+}"},
-		{Health, []string{"GET"}, "/"},
-		{Health, []string{"GET"}, "/healthz"},
-		{Health, []string{"GET"}, "/readyz"},
+		{Upload, []string{"POST"}, "/uploads", auth.Upload},
+		{Upload, []string{"HEAD", "PATCH", "DELETE"}, "/uploads/{id}", auth.Upload},
+		{Upload, []string{"GET"}, "/uploads/status/{id}", auth.Upload},
+		{Finalize, []string{"POST"}, "/uploads/finalize", auth.Upload},
+		{Sign, []string{"POST"}, "/media/sign", auth.Play},
+		{Stream, []string{"GET"}, "/media/videos/{id}/{path+}", auth.Public},
+		{Health, []string{"GET"}, "/", auth.Public},
+		{Health, []string{"GET"}, "/healthz", auth.Public},
+		{Health, []string{"GET"}, "/readyz", auth.Public},
 	}
 }
 
@@ -67,14 +69,16 @@ func (a *App) Handler(functions ...string) http.Handler {
 	for _, r := range Routes() {
 		if slices.Contains(functions, r.Function) {
 			h := handlers[r.Path]
-			if h != a.uploads {
-				h = allow(r.Methods, h)
+			if h == a.uploads {
+				h = a.gate.guardUploads(r.Action, h)
+			} else {
+				h = allow(r.Methods, a.gate.guard(r.Action, h))
 			}
 			mux.Handle(pattern(r.Path), h)
 		}
 	}
 	if slices.Contains(functions, Upload) {
-		mux.Handle("/uploads/{$}", a.uploads)
+		mux.Handle("/uploads/{$}", a.gate.guardUploads(auth.Upload, a.uploads))
 	}
 	mux.Handle("/", web.Handler(web.NotFound))
 	mux.Handle("/media/videos/{id}", web.Handler(web.NotFound)) // or the mux would redirect to the pattern below it
@@ -120,7 +124,7 @@ func (a *App) allowOrigins(h http.Handler) http.Handler {
 		AllowedOrigins: a.config.CORSOrigins,
 		AllowedMethods: []string{"GET", "HEAD", "POST", "PATCH", "DELETE"},
 		AllowedHeaders: append([]string{
-			"Authorization", "X-User-Id", "Content-Type", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "X-Request-Id",
+			"Authorization", userHeader, "Content-Type", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "X-Request-Id",
 			"X-HTTP-Method-Override", "Upload-Checksum",
 		}, tusHeaders...),
 		ExposedHeaders: append([]string{"Content-Range", "Accept-Ranges", "ETag", "X-Request-Id", "Retry-After", "WWW-Authenticate"}, tusHeaders...),

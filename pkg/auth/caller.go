@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"slices"
 )
@@ -26,6 +27,7 @@ type Caller struct {
 	Name  string // the userId of everything that the caller does
 	Roles []Role
 	KeyID string // of the API key it has shown, empty if it has shown none
+	For   string // whom it has named to act for; empty is for itself
 	open  bool   // nobody is asked who they are
 }
 
@@ -37,6 +39,19 @@ func (c Caller) Open() bool { return c.open }
 
 // Has reports whether the caller has a role.
 func (c Caller) Has(r Role) bool { return slices.Contains(c.Roles, r) }
+
+// UserID is in whose name the caller acts: whose things are what it makes. It is empty where nobody is asked who they are.
+func (c Caller) UserID() string { return cmp.Or(c.For, c.Name) }
+
+// Explain adds to the details of an audit entry, whose userId is c.UserID, who has acted in that name and with which key.
+func (c Caller) Explain(details map[string]any) {
+	if c.For != "" && c.For != c.Name {
+		details["actor"] = c.Name
+	}
+	if c.KeyID != "" {
+		details["keyId"] = c.KeyID
+	}
+}
 
 type callerKey struct{}
 

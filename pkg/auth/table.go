@@ -14,7 +14,11 @@ const (
 	ActFor     Action = "act-for"     // do something in another's name
 )
 
-// Actions lists every action.
+// Public is what everybody may ask for without saying who they are: what is nobody's secret, and media, whose links carry a
+// token. It is no action of the table.
+const Public Action = "public"
+
+// Actions lists every action of the table.
 var Actions = []Action{Upload, Play, ListVideos, ReadVideo, Delete, Emergency, ActFor}
 
 // reach is of whom an action may touch things.

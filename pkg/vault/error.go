@@ -13,6 +13,7 @@ const (
 	Internal      Kind = iota
 	Invalid            // the request cannot be understood or asks for something outside the limits
 	Unauthorized       // no valid token or credential
+	Forbidden          // it is known who asks, and they may never do that
 	NotFound           // there is no such thing, or none that the caller may know of
 	Conflict           // the thing is not in a state that allows this now
 	TooLarge           // more bytes than are accepted

@@ -21,6 +21,7 @@ var statuses = map[vault.Kind]int{
 	vault.Internal:      http.StatusInternalServerError,
 	vault.Invalid:       http.StatusBadRequest,
 	vault.Unauthorized:  http.StatusUnauthorized,
+	vault.Forbidden:     http.StatusForbidden,
 	vault.NotFound:      http.StatusNotFound,
 	vault.Conflict:      http.StatusConflict,
 	vault.TooLarge:      http.StatusRequestEntityTooLarge,
