@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tus/tusd/v2/pkg/handler"
 
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/vault"
 )
 
@@ -20,10 +22,8 @@ const pieceType = "application/offset+octet-stream"
 // and a first piece that is longer than its upload, for which tusd would create one that nobody hears of. It returns what
 // the client says of its piece, if it does.
 func (h *Handler) check(r *http.Request, id string) (*Claim, error) {
-	if id != "" {
-		if _, err := vault.ParseUploadID(id); err != nil {
-			return nil, errNotFound()
-		}
+	if err := h.checkOwner(r.Context(), id); err != nil {
+		return nil, err
 	}
 	length, err := number(r, "Upload-Length", "invalid_upload_length")
 	if err != nil {
@@ -46,6 +46,26 @@ func (h *Handler) check(r *http.Request, id string) (*Claim, error) {
 		return nil, nil
 	}
 	return ParseClaim(r.Header.Values(claimHeader))
+}
+
+// checkOwner refuses an upload that is not the caller's like one that is not there. It does so before tusd asks for the lock,
+// which whoever holds it would give up.
+func (h *Handler) checkOwner(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	id, err := vault.ParseUploadID(name)
+	if err != nil {
+		return errNotFound()
+	}
+	if h.Policy.MayAll(auth.From(ctx), auth.Upload) {
+		return nil
+	}
+	u, err := h.Store.Get(ctx, id)
+	if err == nil && !h.mayTouch(ctx, u) {
+		err = errNotFound()
+	}
+	return err
 }
 
 var digits = regexp.MustCompile(`^[0-9]{1,19}$`)

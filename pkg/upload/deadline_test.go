@@ -17,6 +17,7 @@ import (
 	"github.com/tus/tusd/v2/pkg/memorylocker"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/upload"
 	"pulsevault/pkg/vault"
 )
@@ -45,9 +46,9 @@ func TestConnectionOutlivesAPieceThatIsAskedToLetGo(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(letIn(auth.Anybody, mux))
 	t.Cleanup(server.Close)
-	u, err := dir.Create(t.Context(), 10, nil)
+	u, err := dir.Create(t.Context(), "", 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +104,9 @@ func TestSilentClientIsLetGo(t *testing.T) {
 	h, dir := newHandler(t, &recorder{}, 300*time.Millisecond)
 	mux := http.NewServeMux()
 	mux.Handle("/uploads/{id}", h)
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(letIn(auth.Anybody, mux))
 	t.Cleanup(server.Close)
-	u, err := dir.Create(t.Context(), 10_000, nil)
+	u, err := dir.Create(t.Context(), "", 10_000, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
