@@ -18,7 +18,9 @@ require (
 	github.com/bluenviron/gohlslib/v2 v2.3.0
 	github.com/bluenviron/mediacommon/v2 v2.8.3
 	github.com/bsm/redislock v0.9.4
+	github.com/coreos/go-oidc/v3 v3.17.0
 	github.com/gabriel-vasile/mimetype v1.4.16
+	github.com/go-jose/go-jose/v4 v4.1.4
 	github.com/gofrs/flock v0.13.2
 	github.com/google/uuid v1.6.0
 	github.com/hibiken/asynq v0.26.0
@@ -59,6 +61,7 @@ require (
 	github.com/spf13/cast v1.10.0 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -40,6 +40,7 @@ func TestStartTellsWhatIsWrong(t *testing.T) {
 		"media root no dir":  {"MEDIA_ROOT=" + file, "MEDIA_ROOT"},
 		"short secret":       {"HMAC_SECRET=short", "HMAC_SECRET"},
 		"production, no key": {"APP_ENV=production", "HMAC_SECRET"},
+		"no such mode":       {"AUTH_MODE=basic", "AUTH_MODE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out := run(t, t.TempDir(), []string{tc.setting}, "serve")

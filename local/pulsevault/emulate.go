@@ -166,7 +166,7 @@ func secured(c app.Config, next http.Handler) http.Handler {
 // the template says of the place where it is deployed is not so here, even where we say nothing.
 func functionEnvironment(c app.Config) []string {
 	env := append(os.Environ(), "MEDIA_ROOT="+c.MediaRoot, "UPLOAD_DIR="+c.UploadDir, "VIDEO_DIR="+c.VideoDir, "AUDIT_DIR="+c.AuditDir)
-	for _, name := range []string{"APP_ENV", "AUDIT_QUEUE_URL", "MAX_UPLOAD_SIZE", "QUEUE", "REDIS_TLS", "STORAGE"} {
+	for _, name := range []string{"APP_ENV", "AUTH_MODE", "ALLOW_UNAUTHENTICATED", "OIDC_ISSUER", "OIDC_AUDIENCE", "OIDC_ROLES_CLAIM", "AUDIT_QUEUE_URL", "MAX_UPLOAD_SIZE", "QUEUE", "REDIS_TLS", "STORAGE"} {
 		env = append(env, name+"="+os.Getenv(name))
 	}
 	return env

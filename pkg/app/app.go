@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/mod/sumdb/note"
 
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/finalize"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
@@ -56,6 +57,7 @@ type App struct {
 	observer   *web.Observer
 	gate       gate
 	denials    *denials
+	keys       *auth.Keyring
 }
 
 // uploadStore is what keeps uploads: an upload.Dir or an upload.Bucket.

@@ -22,7 +22,11 @@ type auditLog interface {
 }
 
 func (a *App) openAudit(ctx context.Context) error {
-	c, metrics, heads := a.config, audit.NewMetrics(a.Registry), auditHeads{redisdb.Heads{Client: a.redis}}
+	c, metrics := a.config, audit.NewMetrics(a.Registry)
+	var heads audit.HeadStore
+	if a.redis != nil {
+		heads = auditHeads{redisdb.Heads{Client: a.redis}}
+	}
 	if c.AuditQueueURL != "" {
 		o := sqsqueue.Options{URL: c.AuditQueueURL, Region: c.AWSRegion, Endpoint: c.SQSEndpoint}
 		q, err := sqsqueue.OpenFIFO(ctx, o, a.Log)

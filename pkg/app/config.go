@@ -103,6 +103,18 @@ type Config struct {
 	// the audit log. Without it one is made and kept in MediaRoot, readable by its owner only; with a bucket there are no
 	// checkpoints then.
 	AuditSigningKey string `secret:"true"`
+	// AuthMode (AUTH_MODE=none|apikey|oidc, default none) says how callers show who they are: not at all, by a key of pulsevault
+	// keys, or by a token of an OpenID provider. With none in production the server starts only if AllowUnauthenticated
+	// (ALLOW_UNAUTHENTICATED=true, default false) says that something before it asks them, and says so at each start.
+	AuthMode             AuthMode
+	AllowUnauthenticated bool
+	// OIDC is the provider, with AUTH_MODE=oidc: its Issuer (OIDC_ISSUER, an https URL, or an http one of this machine) and the
+	// Audience that its tokens must be for (OIDC_AUDIENCE); both are needed. NameClaim (OIDC_NAME_CLAIM, default sub, which a
+	// provider never gives to somebody else; an email address it may) is the claim with the caller's userId, RolesClaim
+	// (OIDC_ROLES_CLAIM, default roles) the one with its roles, each of which may be a path such as realm_access.roles.
+	OIDC OIDCConfig
+	// OwnerDelete (OWNER_DELETE, default false) lets who uploaded a video delete it.
+	OwnerDelete bool
 
 	// TrustedProxies (TRUSTED_PROXIES, addresses or prefixes with commas, default none) are believed about X-Forwarded-For.
 	TrustedProxies []netip.Prefix
@@ -157,6 +169,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		MaxOpenUploads:    e.number("MAX_OPEN_UPLOADS", 10_000, 1, 1_000_000),
 		MaxPendingBytes:   e.bytes("MAX_PENDING_BYTES", 0),
 		UploadExpiry:      e.duration("UPLOAD_EXPIRY", 24*time.Hour, time.Minute, 365*24*time.Hour),
+		OwnerDelete:       e.boolean("OWNER_DELETE", false),
 		TrustedProxies:    e.prefixes("TRUSTED_PROXIES"),
 		CORSOrigins:       e.origins("CORS_ORIGINS"),
 		PublicPath:        e.path("PUBLIC_PATH"),
@@ -186,6 +199,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	}
 	c.directories(e)
 	c.checkSecrets(e)
+	c.authentication(e)
 	return c, e.err
 }
 
@@ -231,6 +245,33 @@ func (c *Config) piecesQueue(e *env) {
 	if path.Base(c.SQSPiecesURL) == path.Base(c.SQSQueueURL) {
 		e.refuse("SQS_PIECES_QUEUE_URL", "another queue, by another name, than SQS_QUEUE_URL, or empty")
 	}
+}
+
+// AuthMode is how callers show who they are.
+type AuthMode string
+
+// The modes.
+const (
+	AuthNone   AuthMode = "none"
+	AuthAPIKey AuthMode = "apikey"
+	AuthOIDC   AuthMode = "oidc"
+)
+
+// OIDCConfig names a provider of OpenID Connect and what its tokens say.
+type OIDCConfig struct{ Issuer, Audience, RolesClaim, NameClaim string }
+
+func (c *Config) authentication(e *env) {
+	c.AuthMode = AuthMode(e.choice("AUTH_MODE", string(AuthNone), string(AuthAPIKey), string(AuthOIDC)))
+	c.AllowUnauthenticated = e.boolean("ALLOW_UNAUTHENTICATED", false)
+	if c.AuthMode == AuthNone && c.Production && !c.AllowUnauthenticated {
+		e.refuse("AUTH_MODE", "apikey or oidc in production; ALLOW_UNAUTHENTICATED=true lets everybody in, where something before this server asks who they are")
+	}
+	if c.AuthMode != AuthOIDC {
+		return
+	}
+	c.OIDC.Issuer = e.formed("OIDC_ISSUER", issuerForm, "the https URL of the provider, as its tokens have it in iss")
+	c.OIDC.Audience = e.formed("OIDC_AUDIENCE", audienceForm, "what the provider's tokens for this server have in aud, such as pulsevault")
+	c.OIDC.RolesClaim, c.OIDC.NameClaim = e.claim("OIDC_ROLES_CLAIM", "roles"), e.claim("OIDC_NAME_CLAIM", "sub")
 }
 
 func (c *Config) directories(e *env) {

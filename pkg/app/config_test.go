@@ -88,9 +88,34 @@ func TestProductionMakesNothingUp(t *testing.T) {
 	if _, err := fromEnv(map[string]string{"APP_ENV": "production", "MEDIA_ROOT": root}); err == nil || !strings.Contains(err.Error(), "HMAC_SECRET") {
 		t.Errorf("without a secret: %v", err)
 	}
-	c, err := fromEnv(map[string]string{"APP_ENV": "production", "MEDIA_ROOT": root, "HMAC_SECRET": strings.Repeat("s", 32)})
-	if err != nil || !c.Production {
-		t.Errorf("with a secret: %v", err)
+	settings := map[string]string{"APP_ENV": "production", "MEDIA_ROOT": root, "HMAC_SECRET": strings.Repeat("s", 32)}
+	if _, err := fromEnv(settings); err == nil || !strings.Contains(err.Error(), "AUTH_MODE") || !strings.Contains(err.Error(), "ALLOW_UNAUTHENTICATED") {
+		t.Errorf("without authentication: %v", err)
+	}
+	for name, value := range map[string]string{"AUTH_MODE": "apikey", "ALLOW_UNAUTHENTICATED": "true"} {
+		allowed := maps.Clone(settings)
+		allowed[name] = value
+		if c, err := fromEnv(allowed); err != nil || !c.Production {
+			t.Errorf("with a secret and %s=%s: %v", name, value, err)
+		}
+	}
+}
+
+// A provider must be named whole, and by an address that nobody can pretend to be on the way.
+func TestAProviderMustBeNamed(t *testing.T) {
+	good := map[string]string{"AUTH_MODE": "oidc", "OIDC_ISSUER": "https://id.clinic.example/realms/a", "OIDC_AUDIENCE": "pulsevault", "OIDC_ROLES_CLAIM": "realm_access.roles"}
+	for _, tc := range []struct{ name, value, want string }{
+		{"", "", ""}, {"OIDC_ISSUER", "", "OIDC_ISSUER"}, {"OIDC_ISSUER", "http://id.clinic.example", "OIDC_ISSUER"}, {"OIDC_ISSUER", "http://localhost.evil.example", "OIDC_ISSUER"},
+		{"OIDC_ISSUER", "http://127.0.0.1:8080/realms/a", ""}, {"OIDC_AUDIENCE", "", "OIDC_AUDIENCE"}, {"OIDC_ROLES_CLAIM", "a b", "OIDC_ROLES_CLAIM"},
+		{"AUTH_MODE", "basic", "none or apikey or oidc"}, {"ALLOW_UNAUTHENTICATED", "yes", "true or false"}, {"OWNER_DELETE", "1", "true or false"},
+	} {
+		settings := maps.Clone(good)
+		settings["MEDIA_ROOT"] = t.TempDir()
+		settings[tc.name] = tc.value
+		c, err := fromEnv(settings)
+		if tc.want == "" && (err != nil || c.OIDC.NameClaim != "sub" || c.OIDC.RolesClaim != "realm_access.roles") || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s=%q: %+v, %v", tc.name, tc.value, c.OIDC, err)
+		}
 	}
 }
 

@@ -170,6 +170,9 @@ var (
 	endpointForm = regexp.MustCompile(`^https?://[A-Za-z0-9.:\[\]-]+/?$`)
 	fifoURLForm  = regexp.MustCompile(`^https?://[A-Za-z0-9.:\[\]-]+/([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+\.fifo$`)
 	bucketForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	issuerForm   = regexp.MustCompile(`^(https://|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(/|$))[!-~]*$`)
+	audienceForm = regexp.MustCompile(`^[!-~]{1,256}$`)
+	claimForm    = regexp.MustCompile(`^[!-~]{1,256}$`)
 	regionForm   = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
 )
 
@@ -188,4 +191,12 @@ func (e *env) endpoint(name string) string {
 		return ""
 	}
 	return e.formed(name, endpointForm, "a URL without a path, such as http://127.0.0.1:9324")
+}
+
+// claim is the name of a claim, or a path to it with dots.
+func (e *env) claim(name, fallback string) string {
+	if e.get(name) == "" {
+		return fallback
+	}
+	return e.formed(name, claimForm, "the name of a claim, or a path such as realm_access.roles")
 }

@@ -21,3 +21,6 @@ func (a *App) Guard(callers auth.Authenticator, action auth.Action, h http.Handl
 	g.callers = callers
 	return a.observer.Wrap(g.guard(action, h))
 }
+
+// FlushDenials ends a minute of refusals.
+func (a *App) FlushDenials() { a.denials.Flush() }

@@ -39,9 +39,13 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	answer := struct {
-		Status string            `json:"status"`
-		Checks map[string]string `json:"checks"`
-	}{"ready", a.check(ctx)}
+		Status  string            `json:"status"`
+		Checks  map[string]string `json:"checks"`
+		Warning string            `json:"warning,omitempty"`
+	}{"ready", a.check(ctx), ""}
+	if a.config.Production && a.config.AuthMode == AuthNone {
+		answer.Warning = unauthenticated
+	}
 	status := http.StatusOK
 	for name, result := range answer.Checks {
 		if result != "ok" {

@@ -16,7 +16,7 @@ func (a *App) openStorage(ctx context.Context) error {
 	c := a.config
 	dirs := []string{c.MediaRoot, c.UploadDir}
 	if !c.InBucket {
-		dirs = append(dirs, c.VideoDir, c.pendingDir(), c.AuditDir)
+		dirs = append(dirs, c.VideoDir, c.pendingDir(), c.AuditDir, c.authDir())
 	}
 	for _, dir := range dirs {
 		if err := durable.Mkdir(dir, durable.DirMode); err != nil {
@@ -26,7 +26,7 @@ func (a *App) openStorage(ctx context.Context) error {
 	if c.InBucket {
 		return a.openBucket(ctx)
 	}
-	dir := &media.Dir{Videos: c.VideoDir, Pending: c.pendingDir()}
+	dir := &media.Dir{Videos: c.VideoDir, Pending: c.pendingDir(), Auth: c.authDir()}
 	a.media, a.markers = dir, media.Markers{Store: dir}
 	a.uploaded = &upload.Dir{Path: c.UploadDir, Media: dir, Expiry: c.UploadExpiry, Now: time.Now, Log: a.Log}
 	return sameFileSystem(c.UploadDir, c.VideoDir)
@@ -52,6 +52,9 @@ func (c Config) openBucket(ctx context.Context) (*media.Bucket, error) {
 
 // pendingDir is where markers are, in a directory.
 func (c Config) pendingDir() string { return filepath.Join(c.MediaRoot, "pending") }
+
+// authDir is where API keys are, in a directory.
+func (c Config) authDir() string { return filepath.Join(c.MediaRoot, "auth") }
 
 // checkStorage reports whether everything can be stored.
 func (a *App) checkStorage(ctx context.Context) error {

@@ -21,6 +21,7 @@ import (
 type Dir struct {
 	Videos  string // VIDEO_DIR: where the keys below videos/ live
 	Pending string // where the keys below pending/ live
+	Auth    string // where the keys below auth/ live; nowhere if it is empty
 }
 
 // lockPoll is how often a waiting Lock looks again.
@@ -47,6 +48,10 @@ func (d *Dir) Path(key string) (string, error) {
 		return filepath.Join(d.Videos, filepath.FromSlash(rest)), nil
 	case "pending":
 		return filepath.Join(d.Pending, filepath.FromSlash(rest)), nil
+	case "auth":
+		if d.Auth != "" {
+			return filepath.Join(d.Auth, filepath.FromSlash(rest)), nil
+		}
 	}
 	return "", fmt.Errorf("media: %q is no key", key)
 }
@@ -67,7 +72,7 @@ func (d *Dir) open(key string) (*os.File, fs.FileInfo, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, notThere(err)
+		return nil, nil, d.notThere(key, err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -101,9 +106,20 @@ func (d *Dir) Stamp(_ context.Context, key string) (string, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", notThere(err)
+		return "", d.notThere(key, err)
 	}
 	return version(info), nil
+}
+
+// notThere is what it means that a key cannot be found. A folder for auth/ that is gone is no folder without keys: its volume
+// may not be mounted.
+func (d *Dir) notThere(key string, err error) error {
+	if err = notThere(err); errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(key, "auth/") {
+		if _, folder := os.Stat(d.Auth); folder != nil {
+			return vault.Errorf(vault.Unavailable, "media_unavailable", "what is kept here cannot be reached; try again").Because(errors.New(folder.Error())) // which is not fs.ErrNotExist to callers
+		}
+	}
+	return err
 }
 
 // Read reads a whole file.
@@ -116,11 +132,19 @@ func (d *Dir) Read(_ context.Context, key string) ([]byte, string, error) {
 	return data, version(info), errors.Join(err, f.Close())
 }
 
-// Write compares the version of a file and then replaces it, which is one step only for who holds the video's Lock.
+// Write compares the version of a file and then replaces it, which is one step only for who holds the video's Lock. Of a
+// file below auth/ it is always one.
 func (d *Dir) Write(ctx context.Context, key string, data []byte, ifVersion string) (string, error) {
 	path, err := d.Path(key)
 	if err != nil {
 		return "", err
+	}
+	if strings.HasPrefix(key, "auth/") {
+		l := flock.New(d.Auth, flock.SetFlag(os.O_RDONLY))
+		if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+			return "", fmt.Errorf("media: lock %s: %w", d.Auth, err)
+		}
+		defer func() { _ = l.Close() }()
 	}
 	if ifVersion != Any {
 		now, err := d.Stamp(ctx, key)

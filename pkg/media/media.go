@@ -5,6 +5,7 @@
 //	videos/{videoId}/hls/{name}     owned by package transcode: master.m3u8 240p.m3u8 240p_000.ts …
 //	uploads/ open/ tails/           in a bucket only, owned by package upload
 //	audit/                          in a bucket only, owned by package audit
+//	auth/keys.json                  owned by package auth
 //	pending/{videoId}               marker: this video still wants work; it holds the id of the upload it comes from
 //
 // Names that begin with a dot are work in progress and are never media.
@@ -68,6 +69,9 @@ func SheetName(number, generation int) string {
 func IsSheet(key string) bool { return sheetForm.MatchString(key) }
 
 var sheetForm = regexp.MustCompile(`/storyboard(\.g[0-9]+)?_[0-9]{3,}\.jpg$`)
+
+// KeysKey is where the hashes of API keys are.
+const KeysKey = "auth/keys.json"
 
 // PendingKey is the marker of a video that still wants work.
 func PendingKey(id vault.VideoID) string { return "pending/" + string(id) }
