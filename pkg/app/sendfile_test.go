@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pulsevault/pkg/app"
+	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/token"
 	"pulsevault/pkg/vault"
 )
@@ -58,6 +59,13 @@ func segmentHandler(t *testing.T, settings map[string]string, size int) (h http.
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(folder, "240p_000.ts"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	record, err := metadata.Marshal(vault.Video{VideoID: id, Status: vault.Uploaded, Version: metadata.Version})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.VideoDir, string(id), "meta.json"), record, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	signer, err := token.New(streamSecret, "", nil)

@@ -17,9 +17,9 @@ type kept[T any] struct {
 }
 
 const (
-	maxForms     = 8 << 20 // bytes: some 30 playlists of three hours, or thousands of short ones
-	maxDurations = 1 << 20
-	durationSize = 160 // with its key
+	maxForms   = 8 << 20 // bytes: some 30 playlists of three hours, or thousands of short ones
+	maxRecords = 2 << 20 // bytes: some 10,000 videos
+	factsSize  = 176     // with its key, without what its strings hold
 )
 
 func (c *cache[T]) get(key, version string) (value T, ok bool) {

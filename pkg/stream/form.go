@@ -17,6 +17,7 @@ import (
 
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/storyboard"
+	"pulsevault/pkg/token"
 	"pulsevault/pkg/vault"
 )
 
@@ -48,7 +49,7 @@ func (f *form) size() int {
 
 const (
 	blankSize = 64 // of the members of a blank
-	tokenSize = 92 // of "?token=" and a token, at most
+	tokenSize = 92 // of "?token=" and a token without claims, at most
 )
 
 // mark stands around each URI of a form that is being made. No text file has it.
@@ -155,10 +156,22 @@ func markStoryboard(data []byte) (text []byte, files bool, err error) {
 	return text, true, err
 }
 
+// leave is what the links of a form are signed with.
+type leave struct {
+	claims token.Sealed // of the request's link, handed on
+	id     vault.VideoID
+	until  time.Time
+}
+
+// direct reports whether files are fetched elsewhere. A link that leads there is good for whoever has it until it ends, so it
+// is no place for one with claims, which are held against each request.
+func (s *Streamer) direct(l leave) bool { return s.Links != nil && l.claims == "" }
+
 // sign adds a form to out that is filled: each URI gets a token of its own, and stays relative, but for those that are fetched elsewhere. One
 // that follows upon itself, as those of a storyboard do, gets the same link, so that a player fetches it once.
-func (s *Streamer) sign(ctx context.Context, out []byte, f *form, id vault.VideoID, until time.Time) ([]byte, error) {
-	out = slices.Grow(out, f.length)
+func (s *Streamer) sign(ctx context.Context, out []byte, f *form, l leave) ([]byte, error) {
+	out = slices.Grow(out, f.length+len(f.blanks)*len(l.claims))
+	direct := s.direct(l)
 	var last []byte // the link before
 	for i, b := range f.blanks {
 		out = append(out, b.before...)
@@ -166,15 +179,15 @@ func (s *Streamer) sign(ctx context.Context, out []byte, f *form, id vault.Video
 		switch {
 		case i > 0 && b.uri == f.blanks[i-1].uri:
 			out = append(out, last...)
-		case b.file && s.Links != nil:
-			link, err := s.Links.Link(ctx, media.VideoKey(id)+"/"+b.path, until)
+		case b.file && direct:
+			link, err := s.Links.Link(ctx, media.VideoKey(l.id)+"/"+b.path, l.until)
 			if err != nil {
 				return nil, err
 			}
 			out = append(out, link...)
 		default:
 			out = append(append(out, b.uri...), "?token="...)
-			out = s.Signer.Append(out, "", string(id), b.path, until)
+			out = s.Signer.Append(out, l.claims, string(l.id), b.path, l.until)
 		}
 		last = out[start:]
 	}
@@ -183,9 +196,9 @@ func (s *Streamer) sign(ctx context.Context, out []byte, f *form, id vault.Video
 
 // etag is that of a form as sign has filled it. Where all links are tokens, one more token, which nobody is given, stands for
 // all of them: the rest is in the form.
-func (s *Streamer) etag(f *form, id vault.VideoID, name string, until time.Time, signed []byte) string {
-	if s.Links == nil {
-		signed = s.Signer.Append(f.sum[:len(f.sum):len(f.sum)], "", string(id), name, until)
+func (s *Streamer) etag(f *form, name string, l leave, signed []byte) string {
+	if !s.direct(l) {
+		signed = s.Signer.Append(f.sum[:len(f.sum):len(f.sum)], l.claims, string(l.id), name, l.until)
 	}
 	sum := sha256.Sum256(signed)
 	return `"` + hex.EncodeToString(sum[:]) + `"`

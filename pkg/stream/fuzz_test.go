@@ -192,7 +192,7 @@ func FuzzSignedPlaylist(f *testing.F) {
 	const id = "0190b2e0-7f1c-7cc3-98c4-dc0c0c07398f"
 	target := "/media/videos/" + id + "/hls/x.m3u8?token=" + signer.Sign("", id, "hls/x.m3u8", time.Now().Add(time.Hour))
 	f.Fuzz(func(t *testing.T, stored []byte, seconds float64) {
-		s := &stream.Streamer{Signer: signer, Media: shelf(stored), Videos: oneVideo(seconds), Progress: halfway{}, Audit: &auditor{}, Log: slog.New(slog.DiscardHandler)}
+		s := &stream.Streamer{Signer: signer, Media: shelf(stored), Videos: oneVideo(seconds), Progress: halfway{}, Audit: &auditor{}, Open: true, Log: slog.New(slog.DiscardHandler)}
 		ask := func(target, name string) *httptest.ResponseRecorder {
 			r := httptest.NewRequest("GET", target, nil)
 			r.SetPathValue("id", id)

@@ -90,7 +90,7 @@ func BenchmarkThreeHourPlaylist(b *testing.B) {
 		b.Fatal(err)
 	}
 	dir := &media.Dir{Videos: filepath.Dir(w.folder)}
-	s := &stream.Streamer{Signer: w.signer, Media: dir, Videos: w.videos, Progress: halfway{}, Audit: w.audited}
+	s := &stream.Streamer{Signer: w.signer, Media: dir, Videos: w.videos, Progress: halfway{}, Audit: w.audited, Open: true}
 	r := httptest.NewRequest(http.MethodGet, w.link("hls/240p.m3u8"), nil)
 	r.SetPathValue("id", string(w.id))
 	r.SetPathValue("path", "hls/240p.m3u8")

@@ -10,16 +10,17 @@ import (
 	"github.com/bluenviron/gohlslib/v2/pkg/playlist"
 
 	"pulsevault/pkg/media"
+	"pulsevault/pkg/token"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
 )
 
-func (s *Streamer) serveMetadata(w http.ResponseWriter, r *http.Request, id vault.VideoID) error {
+func (s *Streamer) serveMetadata(w http.ResponseWriter, r *http.Request, grant token.Grant, id vault.VideoID) error {
 	public, err := s.Videos.Public(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	if err := s.note(r, id, "metadata"); err != nil {
+	if err := s.note(r, grant, id, "metadata"); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "private, no-store")
@@ -45,7 +46,7 @@ type renditionsAnswer struct {
 	Storyboard     *string     `json:"storyboard"`     // likewise
 }
 
-func (s *Streamer) serveRenditions(w http.ResponseWriter, r *http.Request, id vault.VideoID) error {
+func (s *Streamer) serveRenditions(w http.ResponseWriter, r *http.Request, grant token.Grant, id vault.VideoID) error {
 	v, err := s.Videos.Get(r.Context(), id)
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ func (s *Streamer) serveRenditions(w http.ResponseWriter, r *http.Request, id va
 	if err := s.lookForPreview(r.Context(), id, &a); err != nil {
 		return err
 	}
-	if err := s.note(r, id, "renditions"); err != nil {
+	if err := s.note(r, grant, id, "renditions"); err != nil {
 		return err
 	}
 	w.Header().Set("Cache-Control", "private, no-store")

@@ -1,19 +1,18 @@
 package stream
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/media"
+	"pulsevault/pkg/token"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
 )
@@ -21,7 +20,7 @@ import (
 // ServeMedia answers GET and HEAD /media/videos/{id}/{path...}.
 func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 	videoID, name := r.PathValue("id"), r.PathValue("path")
-	expiresAt, err := s.authorize(r, videoID, name)
+	grant, err := s.admit(r, videoID, name)
 	if err != nil {
 		return err
 	}
@@ -31,20 +30,27 @@ func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case name == "metadata":
-		return s.serveMetadata(w, r, id)
+		return s.serveMetadata(w, r, grant, id)
 	case name == "renditions":
-		return s.serveRenditions(w, r, id)
+		return s.serveRenditions(w, r, grant, id)
 	case path.Ext(name) == ".m3u8", name == media.Storyboard:
-		return s.serveSigned(w, r, id, name, expiresAt)
+		return s.serveSigned(w, r, id, name, grant)
 	}
-	return s.serveFile(w, r, id, name, expiresAt)
+	return s.serveFile(w, r, id, name, grant)
 }
 
 func errNoMedia() error {
 	return vault.Errorf(vault.NotFound, "media_not_found", "there is no such media; it may not be ready yet: ask for renditions")
 }
 
-func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, expiresAt time.Time) error {
+func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, grant token.Grant) error {
+	video, err := s.facts(r.Context(), id)
+	if err != nil && vault.KindOf(err) == vault.NotFound { // it was deleted, and its files may be going
+		return errNoMedia()
+	}
+	if err != nil {
+		return err
+	}
 	f, err := s.Media.Open(r.Context(), media.VideoKey(id)+"/"+name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errNoMedia()
@@ -57,22 +63,26 @@ func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.Vi
 	if err != nil {
 		return fmt.Errorf("open media %s: %w", name, err)
 	}
-	contentType, err := s.contentType(r.Context(), id, name)
-	if err != nil {
-		return err
-	}
-	if err := s.note(r, id, name); err != nil {
+	if err := s.note(r, grant, id, name); err != nil {
 		return err
 	}
 	if s.goesAround(r, info.Size()) {
-		return s.redirect(w, r, id, name, expiresAt)
+		return s.redirect(w, r, id, name, s.elsewhere(grant))
 	}
 	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", media.CacheControl)
+	h.Set("Content-Type", contentType(video, name))
+	h.Set("Cache-Control", keeping(grant, media.CacheControl))
 	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	serveContent(w, r, info.ModTime(), f, info.Size())
 	return nil
+}
+
+// keeping is what a client is told about keeping an answer: nothing that is seen in an emergency stays behind.
+func keeping(grant token.Grant, usual string) string {
+	if grant.Claims.Emergency != "" {
+		return "private, no-store"
+	}
+	return usual
 }
 
 // goesAround reports whether an answer would be larger than what may go through us, and can be had elsewhere.
@@ -84,6 +94,18 @@ func (s *Streamer) goesAround(r *http.Request, size int64) bool {
 	n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &first, &last)
 	return n != 2 || last-first >= s.MaxDirect || strings.Contains(r.Header.Get("Range"), ",")
 }
+
+// elsewhere is until when a link leads to where a file is. One with claims is asked for again, and held against them, for the
+// next part of the file.
+func (s *Streamer) elsewhere(grant token.Grant) time.Time {
+	if soon := s.Signer.Now().Add(oneFetch); grant.Sealed != "" && soon.Before(grant.ExpiresAt) {
+		return soon
+	}
+	return grant.ExpiresAt
+}
+
+// oneFetch is how long a client may take to follow a redirect.
+const oneFetch = time.Minute
 
 // redirect sends whoever wants a large file to where it is. Players are not sent there: playlists name it themselves.
 func (s *Streamer) redirect(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, until time.Time) error {
@@ -98,14 +120,19 @@ func (s *Streamer) redirect(w http.ResponseWriter, r *http.Request, id vault.Vid
 	return nil
 }
 
+// ActionAccess is what an entry tells of whose media are about to be served.
+const ActionAccess = "media.accessed"
+
 // note records an access before any byte of it goes out.
-func (s *Streamer) note(r *http.Request, id vault.VideoID, name string) error {
+func (s *Streamer) note(r *http.Request, grant token.Grant, id vault.VideoID, name string) error {
 	details := map[string]any{"method": r.Method}
+	signedBy(details, grant.Claims)
+	inEmergency(details, grant.Claims)
 	if rng := r.Header.Get("Range"); rng != "" {
 		details["range"] = rng[:min(len(rng), 64)]
 	}
 	err := s.Audit.Note(r.Context(), audit.Access, audit.Event{
-		Action: "media.accessed", RequestID: web.RequestID(r), Address: web.Client(r), VideoID: string(id), Path: name,
+		Action: ActionAccess, RequestID: web.RequestID(r), UserID: grant.Claims.User, Address: web.Client(r), VideoID: string(id), Path: name,
 		Details: details,
 	})
 	if err != nil {
@@ -115,44 +142,12 @@ func (s *Streamer) note(r *http.Request, id vault.VideoID, name string) error {
 	return nil
 }
 
-func (s *Streamer) contentType(ctx context.Context, id vault.VideoID, name string) (string, error) {
-	if name != "original.mp4" {
-		if t := media.ContentType(name); t != "" {
-			return t, nil
-		}
-		return "application/octet-stream", nil
+func contentType(video facts, name string) string {
+	if name == "original.mp4" {
+		return video.contentType
 	}
-	if t, ok := s.types.get(id); ok {
-		return t, nil
+	if t := media.ContentType(name); t != "" {
+		return t
 	}
-	v, err := s.Videos.Get(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	s.types.put(id, v.ContentType)
-	return v.ContentType, nil
-}
-
-// typeCache remembers the content types of originals, which never change.
-type typeCache struct {
-	mu    sync.Mutex
-	types map[vault.VideoID]string
-}
-
-const maxTypes = 10_000
-
-func (c *typeCache) get(id vault.VideoID) (string, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t, ok := c.types[id]
-	return t, ok
-}
-
-func (c *typeCache) put(id vault.VideoID, t string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.types == nil || len(c.types) >= maxTypes {
-		c.types = make(map[vault.VideoID]string)
-	}
-	c.types[id] = t
+	return "application/octet-stream"
 }

@@ -5,18 +5,22 @@
 // duration of the video, so that whoever was let in at the start may watch to the end. Where the media are in a bucket,
 // the URI of a segment becomes a link to the bucket itself, for as long: the playlist is what is audited then. A storyboard is
 // signed as playlists are, and its sheets are like segments.
+//
+// Where callers are asked who they are, a link is given to who may play the video only, and carries claims: who has signed it
+// with which key, and where it is good. Playlists hand the claims on, and each request is held against them. So that it is,
+// no link to a bucket is given for longer than one request there.
 package stream
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"regexp"
 	"sync"
 	"time"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/token"
 	"pulsevault/pkg/vault"
@@ -24,9 +28,21 @@ import (
 )
 
 // Auditor keeps the record of who saw what: *audit.Log. An entry is written when Note returns, so that a crash of this
-// process cannot lose it, and on disk soon after.
+// process cannot lose it, and on disk soon after; it is on disk when Append returns.
 type Auditor interface {
 	Note(ctx context.Context, c audit.Category, e audit.Event) error
+	Append(ctx context.Context, c audit.Category, e audit.Event) error
+}
+
+// Denials keeps the record of who was refused what, in the category auth. However many refusals there are, it writes no more
+// entries than the log can bear, and says how many are left out.
+type Denials interface {
+	Denied(ctx context.Context, e audit.Event)
+}
+
+// Revocations tells whether an API key has been revoked. It is asked for every request for media, so it answers from memory.
+type Revocations interface {
+	Revoked(keyID string) bool
 }
 
 // Media is where the bytes are: a media.Store.
@@ -61,19 +77,28 @@ type Streamer struct {
 	PublicPath string // goes in front of links
 	Log        *slog.Logger
 
-	types     typeCache
-	forms     cache[*form]         // by key
-	durations cache[time.Duration] // by the key of the record
-	signed    sync.Pool            // of *[]byte, for playlists on their way out
+	// Open says that nobody is asked who they are. Then links carry no claims, and one that does is refused, because its
+	// signer cannot be checked. Otherwise links carry claims, and one that does not is refused.
+	Open    bool
+	Policy  auth.Policy
+	Keys    Revocations // nil if no key is ever revoked
+	Denials Denials     // nil records none
+	Metrics *Metrics    // nil counts nothing
+
+	forms   cache[*form] // by key
+	records cache[facts] // by the key of the record
+	signed  sync.Pool    // of *[]byte, for playlists on their way out
 }
 
 // The id of a link that is only signed, and not looked up.
 var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 type signRequest struct {
-	VideoID   string `json:"videoId"`
-	Path      string `json:"path"`
-	ExpiresIn *int64 `json:"expiresIn"` // seconds
+	VideoID   string         `json:"videoId"`
+	Path      string         `json:"path"`
+	ExpiresIn *int64         `json:"expiresIn"` // seconds
+	Bind      *string        `json:"bind"`      // "ip"
+	Emergency map[string]any `json:"emergency"` // "reason": why
 }
 
 type signAnswer struct {
@@ -83,60 +108,134 @@ type signAnswer struct {
 	ExpiresIn int64  `json:"expiresIn"` // seconds
 }
 
+// offer is a link that is about to be given.
+type offer struct {
+	signRequest
+	expiresIn int64 // seconds
+	expiresAt time.Time
+	claims    token.Claims // zero where nobody is asked who they are
+	reason    string       // of an emergency
+	hadRight  bool         // whether the caller could have had the link without the emergency
+}
+
 // ServeSign answers POST /media/sign.
 func (s *Streamer) ServeSign(w http.ResponseWriter, r *http.Request) error {
-	var req signRequest
-	if err := web.DecodeJSON(w, r, &req); err != nil {
+	var o offer
+	if err := web.DecodeJSON(w, r, &o.signRequest); err != nil {
 		return err
 	}
-	expiresIn := int64(s.Expiry / time.Second)
-	if req.ExpiresIn != nil {
-		expiresIn = *req.ExpiresIn
-	}
-	if err := s.checkSign(req, expiresIn); err != nil {
+	if err := s.checkSign(&o); err != nil {
 		return err
 	}
-	expiresAt := s.Signer.Now().Add(time.Duration(expiresIn) * time.Second).UTC().Truncate(time.Second)
-	err := s.Audit.Note(r.Context(), audit.Access, audit.Event{
-		Action: "media.signed", RequestID: web.RequestID(r), Address: web.Client(r), VideoID: req.VideoID, Path: req.Path,
-		Details: map[string]any{"expiresAt": expiresAt},
-	})
-	if err != nil {
+	var sealed token.Sealed
+	if !s.Open {
+		err := s.sanction(r, &o)
+		if err == nil {
+			sealed, err = o.claims.Seal()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	o.expiresAt = s.Signer.Now().Add(time.Duration(o.expiresIn) * time.Second).UTC().Truncate(time.Second)
+	if err := s.noteSigned(r, &o); err != nil {
 		return vault.Errorf(vault.Unavailable, "audit_unavailable", "the access cannot be recorded now, so no link is given; try again").Because(err)
 	}
-	tok := s.Signer.Sign("", req.VideoID, req.Path, expiresAt)
+	tok := s.Signer.Sign(sealed, o.VideoID, o.Path, o.expiresAt)
 	w.Header().Set("Cache-Control", "no-store")
 	web.JSON(w, r, http.StatusOK, signAnswer{
-		URL:   s.PublicPath + "/media/videos/" + req.VideoID + "/" + req.Path + "?token=" + tok,
-		Token: tok, ExpiresAt: expiresAt.Format(time.RFC3339), ExpiresIn: expiresIn,
+		URL:   s.PublicPath + "/media/videos/" + o.VideoID + "/" + o.Path + "?token=" + tok,
+		Token: tok, ExpiresAt: o.expiresAt.Format(time.RFC3339), ExpiresIn: o.expiresIn,
 	})
 	return nil
 }
 
-func (s *Streamer) checkSign(req signRequest, expiresIn int64) error {
-	if !idForm.MatchString(req.VideoID) {
+// checkSign refuses what nobody may have, and says how long the link is to live.
+func (s *Streamer) checkSign(o *offer) error {
+	if !idForm.MatchString(o.VideoID) {
 		return vault.Errorf(vault.Invalid, "invalid_video_id", "videoId must be the id that POST /uploads/finalize answered with")
 	}
-	if !media.ValidPath(req.Path) {
+	if !media.ValidPath(o.Path) {
 		return vault.Errorf(vault.Invalid, "invalid_path", "path must name media of the video, such as hls/master.m3u8, original.mp4, metadata or renditions")
 	}
-	if most := int64(s.MaxExpiry / time.Second); expiresIn < 1 || expiresIn > most {
+	o.expiresIn = int64(s.Expiry / time.Second)
+	if o.ExpiresIn != nil {
+		o.expiresIn = *o.ExpiresIn
+	}
+	if most := int64(s.MaxExpiry / time.Second); o.expiresIn < 1 || o.expiresIn > most {
 		return vault.Errorf(vault.Invalid, "invalid_expires_in", "expiresIn must be a whole number of seconds from 1 to %d", most)
+	}
+	if o.Bind != nil && *o.Bind != "ip" {
+		return vault.Errorf(vault.Invalid, "invalid_bind", `bind must be "ip", or be left out`)
+	}
+	if s.Open && (o.Bind != nil || o.Emergency != nil) {
+		return vault.Errorf(vault.Invalid, "authentication_off", "bind and emergency are for callers who say who they are, and AUTH_MODE is none here")
+	}
+	return s.checkEmergency(o)
+}
+
+// sanction asks whether the caller may have the link, and writes its claims. A video that the caller has nothing to do with
+// is answered for like one that is not there.
+func (s *Streamer) sanction(r *http.Request, o *offer) error {
+	caller := auth.From(r.Context())
+	id, err := vault.ParseVideoID(o.VideoID)
+	if err != nil {
+		return err
+	}
+	f, err := s.facts(r.Context(), id)
+	if err != nil && vault.KindOf(err) != vault.NotFound {
+		return err
+	}
+	there, action := err == nil, auth.Play
+	o.hadRight = there && s.Policy.May(caller, auth.Play, f.owner)
+	if o.reason != "" {
+		action = auth.Emergency
+	}
+	if !there || !s.Policy.May(caller, action, f.owner) {
+		reason := "not_yours"
+		if !there {
+			reason = "not_there"
+		}
+		s.denySign(r, o, caller, reason)
+		return errNoVideo()
+	}
+	o.claims = token.Claims{KeyID: caller.KeyID, User: caller.Name}
+	if o.Bind != nil {
+		if o.claims.Bind = web.Client(r); o.claims.Bind == "" {
+			return vault.Errorf(vault.Invalid, "address_unknown", "your address cannot be told here, so no link can be bound to it; leave bind out")
+		}
+	}
+	if o.reason != "" {
+		o.claims.Emergency = newEntryID()
 	}
 	return nil
 }
 
-// authorize lets a request through whose token is good for exactly this path. Whatever is wrong, the answer is the same
-// and takes the same time.
-func (s *Streamer) authorize(r *http.Request, videoID, path string) (expiresAt time.Time, err error) {
-	var tok string
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err == nil && len(query["token"]) == 1 {
-		tok = query.Get("token")
+func errNoVideo() error {
+	return vault.Errorf(vault.NotFound, "video_not_found", "there is no such video")
+}
+
+// noteSigned records a link before it is given.
+func (s *Streamer) noteSigned(r *http.Request, o *offer) error {
+	details := map[string]any{"expiresAt": o.expiresAt}
+	signedBy(details, o.claims)
+	e := audit.Event{
+		Action: "media.signed", RequestID: web.RequestID(r), UserID: o.claims.User, Address: web.Client(r), VideoID: o.VideoID, Path: o.Path,
+		Details: details,
 	}
-	grant, err := s.Signer.Verify(tok, videoID, path)
-	if err != nil || grant.Sealed != "" { // nobody here could check a key
-		return expiresAt, vault.Errorf(vault.Unauthorized, "invalid_token", "the link is not valid or has expired; ask for a new one with POST /media/sign")
+	if o.reason != "" {
+		return s.noteEmergency(r.Context(), o, e)
 	}
-	return grant.ExpiresAt, nil
+	return s.Audit.Note(r.Context(), audit.Access, e)
+}
+
+// signedBy adds to an entry's details what claims say beside the signer's name. An address is not among it: entries have
+// addresses in one place, where they are anonymised.
+func signedBy(details map[string]any, c token.Claims) {
+	if c.KeyID != "" {
+		details["keyId"] = c.KeyID
+	}
+	if c.Bind != "" {
+		details["bind"] = "ip"
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,21 +39,41 @@ type world struct {
 	videos   *metadata.Store
 	audited  *auditor
 	folder   string
+	strict   *strict // nil where nobody is asked who they are
 }
 
+// auditor keeps what is recorded, each category apart: accesses in events.
 type auditor struct {
-	mu     sync.Mutex
-	events []audit.Event
-	down   bool
+	mu        sync.Mutex
+	events    []audit.Event
+	emergency []audit.Event // on disk when the request is answered
+	denied    []audit.Event
+	down      bool
 }
 
-func (a *auditor) Note(_ context.Context, _ audit.Category, e audit.Event) error {
+func (a *auditor) Note(_ context.Context, c audit.Category, e audit.Event) error {
+	if c != audit.Access {
+		return fmt.Errorf("%s is noted in %s", e.Action, c)
+	}
+	return a.add(&a.events, e)
+}
+
+func (a *auditor) Append(_ context.Context, c audit.Category, e audit.Event) error {
+	if c != audit.Emergency {
+		return fmt.Errorf("%s is appended to %s", e.Action, c)
+	}
+	return a.add(&a.emergency, e)
+}
+
+func (a *auditor) Denied(_ context.Context, e audit.Event) { _ = a.add(&a.denied, e) }
+
+func (a *auditor) add(to *[]audit.Event, e audit.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.down {
 		return fmt.Errorf("the disk is full")
 	}
-	a.events = append(a.events, e)
+	*to = append(*to, e)
 	return nil
 }
 
@@ -116,13 +137,14 @@ func (w *world) serve(store media.Store, links media.Linker, maxDirect int64) {
 	log := slog.New(slog.DiscardHandler)
 	s := &stream.Streamer{
 		Signer: w.signer, Media: store, Links: links, MaxDirect: maxDirect, Videos: w.videos, Progress: halfway{}, Audit: w.audited,
-		Expiry: 300 * time.Second, MaxExpiry: 86400 * time.Second, PublicPath: "/stage", Log: log,
+		Expiry: 300 * time.Second, MaxExpiry: 86400 * time.Second, PublicPath: "/stage", Log: log, Open: w.strict == nil, Denials: w.audited,
 	}
+	w.strict.set(s)
 	mux := http.NewServeMux()
 	mux.Handle("/media/sign", web.Methods{"POST": web.Handler(s.ServeSign)})
 	mux.Handle("/media/videos/{id}/{path...}", web.Methods{"GET": web.Handler(s.ServeMedia), "HEAD": web.Handler(s.ServeMedia)})
-	observer := &web.Observer{Log: log, Metrics: web.NewMetrics(prometheus.NewRegistry())}
-	server := httptest.NewServer(observer.Wrap(mux))
+	observer := &web.Observer{Log: log, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Metrics: web.NewMetrics(prometheus.NewRegistry())}
+	server := httptest.NewServer(observer.Wrap(callers(mux)))
 	w.t.Cleanup(server.Close)
 	w.url = server.URL
 }
