@@ -30,9 +30,10 @@ type commands struct {
 }
 
 type auditCommands struct {
-	Verify verifyCommand `cmd:"" help:"Check every chain and checkpoint, of AUDIT_DIR or of a copy; the exit status is 1 if anything is wrong."`
-	Report reportCommand `cmd:"" help:"Print who did what."`
-	Key    keyCommand    `cmd:"" help:"Print the public key of the checkpoints, which whoever verifies a copy needs."`
+	Verify      verifyCommand      `cmd:"" help:"Check every chain and checkpoint, of AUDIT_DIR or of a copy; the exit status is 1 if anything is wrong."`
+	Report      reportCommand      `cmd:"" help:"Print who did what."`
+	Key         keyCommand         `cmd:"" help:"Print the public key of the checkpoints, which whoever verifies a copy needs."`
+	Emergencies emergenciesCommand `cmd:"" help:"List the links that were given in an emergency, and what was done with them, for review."`
 }
 
 type versionCommand struct{}
