@@ -121,6 +121,9 @@ func otherRequests(id string) (all []exchange) {
 			all = append(all, exchange{"POST", "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":%q,"expiresIn":%s}`, id, path, expires), nil})
 		}
 	}
+	for _, more := range []string{`"bind":"ip"`, `"bind":"city"`, `"bind":null`, `"emergency":{"reason":"long enough as it is"}`, `"emergency":{}`, `"emergency":null`, `"emergency":5`} {
+		all = append(all, exchange{"POST", "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":"original.mp4",%s}`, id, more), nil})
+	}
 	for _, target := range []string{"/uploads//x", "/./healthz", "/healthz/", "/%68ealthz", "/..%2f", "/a%00b", "/?x=1&x=2", "/healthz?x=%zz"} {
 		all = append(all, exchange{"GET", target, "", nil})
 	}
@@ -128,7 +131,7 @@ func otherRequests(id string) (all []exchange) {
 }
 
 // varying is what two answers to one request differ in: ids, times and what is signed with them.
-var varying = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]{10}\.[0-9a-f]{64}|20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z|Upload-Expires: [^\n]* GMT`)
+var varying = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]{10}\.(?:[A-Za-z0-9_-]+\.)?[0-9a-f]{64}|20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z|Upload-Expires: [^\n]* GMT`)
 
 // ofTheGateway are headers that API Gateway makes itself, or answers to a request that was cut short.
 var ofTheGateway = []string{"Date", "X-Request-Id", "Connection", "X-Amzn-Remapped-Content-Length", "X-Amzn-Remapped-Connection"}

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/stream"
+	"pulsevault/pkg/token"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
 )
@@ -90,17 +92,26 @@ func BenchmarkThreeHourPlaylist(b *testing.B) {
 		b.Fatal(err)
 	}
 	dir := &media.Dir{Videos: filepath.Dir(w.folder)}
-	s := &stream.Streamer{Signer: w.signer, Media: dir, Videos: w.videos, Progress: halfway{}, Audit: w.audited, Open: true}
-	r := httptest.NewRequest(http.MethodGet, w.link("hls/240p.m3u8"), nil)
-	r.SetPathValue("id", string(w.id))
-	r.SetPathValue("path", "hls/240p.m3u8")
-	b.ReportAllocs()
-	for b.Loop() {
-		d := &discard{header: http.Header{}}
-		web.Handler(s.ServeMedia).ServeHTTP(d, r)
-		if d.status != 200 || d.bytes < 1800*64 {
-			b.Fatal(d.status, d.bytes)
-		}
+	sealed, err := token.Claims{KeyID: "a1b2c3d4", User: "dr-no@clinic.example"}.Seal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, claims := range map[string]token.Sealed{"anonymous": "", "claims": sealed} {
+		s := &stream.Streamer{Signer: w.signer, Media: dir, Videos: w.videos, Progress: halfway{}, Audit: w.audited, Open: claims == ""}
+		tok := w.signer.Sign(claims, string(w.id), "hls/240p.m3u8", time.Now().Add(time.Minute))
+		r := httptest.NewRequest(http.MethodGet, "/media/videos/"+string(w.id)+"/hls/240p.m3u8?token="+tok, nil)
+		r.SetPathValue("id", string(w.id))
+		r.SetPathValue("path", "hls/240p.m3u8")
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				d := &discard{header: http.Header{}}
+				web.Handler(s.ServeMedia).ServeHTTP(d, r)
+				if d.status != 200 || d.bytes < 1800*64 {
+					b.Fatal(d.status, d.bytes)
+				}
+			}
+		})
 	}
 }
 

@@ -45,7 +45,7 @@ const signatureLength = 2 * sumSize
 const (
 	maxDigits = 18 // of expiresAt
 	maxLength = maxDigits + 1 + maxClaims + 1 + signatureLength
-	usual     = 128 // bytes, of which most tokens have fewer
+	usual     = 256 // bytes, of which most tokens have fewer
 )
 
 // Signer signs under one secret and also accepts what was signed under the one before it, so that a secret can be
@@ -76,7 +76,7 @@ func (s *Signer) Now() time.Time { return s.now() }
 // Sign returns the token for a path of a video that ends at expiresAt, whose fraction of a second is dropped. claims may be
 // empty.
 func (s *Signer) Sign(claims Sealed, videoID, path string, expiresAt time.Time) string {
-	return string(s.Append(make([]byte, 0, usual+len(claims)), claims, videoID, path, expiresAt))
+	return string(s.Append(make([]byte, 0, usual), claims, videoID, path, expiresAt))
 }
 
 // Append adds the token that Sign would return to b. It costs no memory of its own, for playlists with thousands of tokens.
