@@ -104,7 +104,8 @@ var (
 )
 
 // Verify reads a token that was made by Sign for just this path of videoID. If its time is over it is returned all the same,
-// with ErrEnded; of any other, nothing is believed. Every refusal takes the same work, whatever is wrong.
+// with ErrEnded; of any other, nothing is believed. Whatever is wrong with a token that is not genuine, it takes the same work:
+// claims are decoded only behind a good signature.
 func (s *Signer) Verify(token, videoID, path string) (Grant, error) {
 	unix, claims, signature, wellFormed := parse(token)
 	match := 0

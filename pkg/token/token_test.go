@@ -204,6 +204,35 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
+// BenchmarkRefuse takes tokens of one length that are wrong in different places: it costs the same.
+func BenchmarkRefuse(b *testing.B) {
+	s, err := token.New(secret, "", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	good := s.Sign(seal(b, drNo), video, path, time.Now().Add(time.Hour))
+	n := len(good)
+	for name, tok := range map[string]string{
+		"first digit": good[:n-64] + other(good[n-64]) + good[n-63:], "last digit": good[:n-1] + other(good[n-1]), "claims": strings.Replace(good, ".eyJr", ".eyJs", 1),
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Verify(tok, video, path); err == nil {
+					b.Fatal("it is accepted")
+				}
+			}
+		})
+	}
+}
+
+// other is another digit.
+func other(digit byte) string {
+	if digit == '0' {
+		return "1"
+	}
+	return "0"
+}
+
 // The HMAC is that of the standard library, whatever the length of the secret and of what is signed.
 func TestSignatureIsHMAC(t *testing.T) {
 	for _, length := range []int{32, 63, 64, 65, 200} {
