@@ -182,7 +182,7 @@ func (a *App) wireStream(context.Context) error {
 	a.streamer = &stream.Streamer{
 		Signer: signer, Media: a.media, Links: links, MaxDirect: c.maxDirect, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
 		Expiry: c.TokenExpiry, MaxExpiry: c.TokenMax, PublicPath: c.PublicPath, Log: a.Log,
-		Open: true, Metrics: stream.NewMetrics(a.Registry),
+		Open: c.AuthMode == AuthNone, Policy: a.gate.policy, Keys: a.keys, Denials: a.denials, Metrics: stream.NewMetrics(a.Registry),
 	}
 	return nil
 }

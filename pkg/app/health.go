@@ -19,11 +19,15 @@ const readyTimeout = 2 * time.Second
 const readyAgain = "5"
 
 func (a *App) serveRoot(w http.ResponseWriter, r *http.Request) error {
-	web.JSON(w, r, http.StatusOK, struct {
+	answer := struct {
 		Root    bool   `json:"root"`
 		Service string `json:"service"`
-		Version string `json:"version"`
-	}{true, "pulsevault", Version})
+		Version string `json:"version,omitempty"`
+	}{Root: true, Service: "pulsevault"}
+	if a.config.AuthMode == AuthNone { // who must say who they are is not told first what there is to attack
+		answer.Version = Version
+	}
+	web.JSON(w, r, http.StatusOK, answer)
 	return nil
 }
 
