@@ -23,7 +23,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/audit"
-	"pulsevault/pkg/auth"
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
 )
@@ -67,7 +66,6 @@ type Finalizer struct {
 	Markers Markers
 	Videos  Videos
 	Audit   Auditor
-	Policy  auth.Policy // who may finalize whose uploads
 	// Checksum returns the lower-case hex SHA-256 of a complete upload.
 	Checksum func(u vault.Upload) (string, error)
 	Enqueue  func(ctx context.Context, t vault.Task) error
@@ -102,8 +100,7 @@ type Request struct {
 	Checksum string // lower-case hex SHA-256 that the bytes must have; empty if the client does not say
 	Metadata []byte // a JSON object in canonical form, or nothing
 
-	Caller             auth.Caller // who asks
-	Address, RequestID string      // the same, for the audit log
+	Address, RequestID string // who asks, for the audit log
 }
 
 // Finalize makes a video of a complete upload and returns the upload's record, which names the video. The first request
@@ -156,9 +153,6 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 	if err != nil {
 		return u, err
 	}
-	if !f.Policy.May(req.Caller, auth.Upload, u.Owner) { // as the store says it of one that is not there
-		return vault.Upload{}, vault.Errorf(vault.NotFound, "upload_not_found", "there is no such upload; create one with POST /uploads")
-	}
 	if u.Expired(f.Now()) {
 		return u, vault.Errorf(vault.NotFound, "upload_not_found", "the upload has expired; upload the file again")
 	}
@@ -197,12 +191,8 @@ func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (va
 	if err != nil {
 		return u, err
 	}
-	userID := req.UserID
-	if req.Caller.For == "" && u.Owner != "" { // who finalizes another's upload, unless for somebody, does not make it theirs
-		userID = u.Owner
-	}
 	u.Finalize = &vault.FinalizeRequest{
-		Filename: req.Filename, UserID: userID, Metadata: req.Metadata,
+		Filename: req.Filename, UserID: req.UserID, Metadata: req.Metadata,
 		ContentType: contentType, Checksum: sum, At: f.Now().UTC().Truncate(time.Microsecond),
 	}
 	if err := f.Announce(ctx, &u, req.Address, req.RequestID); err != nil {
@@ -265,14 +255,12 @@ func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
 
 // event is the same for every run, and so is its id.
 func event(u vault.Upload, req Request) audit.Event {
-	details := map[string]any{
-		"size": u.Size, "checksum": u.Finalize.Checksum, "contentType": u.Finalize.ContentType, "filename": u.Finalize.Filename,
-	}
-	req.Caller.Explain(details)
 	return audit.Event{
 		ID:     uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:video.finalized:"+string(u.VideoID))).String(),
 		Action: "video.finalized", RequestID: req.RequestID, UserID: u.Finalize.UserID, Address: req.Address,
 		UploadID: string(u.UploadID), VideoID: string(u.VideoID),
-		Details: details,
+		Details: map[string]any{
+			"size": u.Size, "checksum": u.Finalize.Checksum, "contentType": u.Finalize.ContentType, "filename": u.Finalize.Filename,
+		},
 	}
 }

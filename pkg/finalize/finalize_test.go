@@ -24,7 +24,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/audit"
-	"pulsevault/pkg/auth"
 	"pulsevault/pkg/finalize"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
@@ -133,7 +132,7 @@ func (w *world) post(body string) (int, string) {
 	w.t.Helper()
 	rec := httptest.NewRecorder()
 	observer := &web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(prometheus.NewRegistry())}
-	observer.Wrap(web.Handler(w.finalizer().ServeFinalize)).ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/uploads/finalize", strings.NewReader(body)).WithContext(auth.With(w.t.Context(), auth.Anybody)))
+	observer.Wrap(web.Handler(w.finalizer().ServeFinalize)).ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/uploads/finalize", strings.NewReader(body)))
 	return rec.Code, rec.Body.String()
 }
 
@@ -369,7 +368,7 @@ func TestInterruptedFinalizeGoesOn(t *testing.T) {
 				content := mp4()
 				binary.BigEndian.PutUint32(content[100:], uint32(len(at)))
 				id := w.upload(content, 0)
-				req := finalize.Request{UploadID: id, Filename: "a.mp4", UserID: "first", Caller: auth.Anybody}
+				req := finalize.Request{UploadID: id, Filename: "a.mp4", UserID: "first"}
 				broken := w.finalizer()
 				f := failing{broken.Uploads, broken.Markers, broken.Videos, broken.Audit, at}
 				broken.Uploads, broken.Markers, broken.Videos, broken.Audit = f, f, f, f

@@ -8,7 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"pulsevault/pkg/auth"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -41,10 +40,6 @@ func (f *Finalizer) ServeFinalize(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	req.Address, req.RequestID = web.Client(r), web.RequestID(r)
-	if req.Caller, err = f.Policy.Named(auth.From(r.Context()), b.UserID); err != nil {
-		return err
-	}
-	req.UserID = req.Caller.UserID()
 	u, err := f.Finalize(r.Context(), req)
 	if err != nil {
 		return err

@@ -17,7 +17,6 @@ import (
 	"github.com/tus/tusd/v2/pkg/memorylocker"
 
 	"pulsevault/pkg/audit"
-	"pulsevault/pkg/auth"
 	"pulsevault/pkg/upload"
 	"pulsevault/pkg/vault"
 )
@@ -46,9 +45,9 @@ func TestConnectionOutlivesAPieceThatIsAskedToLetGo(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
-	server := httptest.NewServer(letIn(auth.Anybody, mux))
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	u, err := dir.Create(t.Context(), "", 10, nil)
+	u, err := dir.Create(t.Context(), 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +103,9 @@ func TestSilentClientIsLetGo(t *testing.T) {
 	h, dir := newHandler(t, &recorder{}, 300*time.Millisecond)
 	mux := http.NewServeMux()
 	mux.Handle("/uploads/{id}", h)
-	server := httptest.NewServer(letIn(auth.Anybody, mux))
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	u, err := dir.Create(t.Context(), "", 10_000, nil)
+	u, err := dir.Create(t.Context(), 10_000, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

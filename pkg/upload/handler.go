@@ -16,7 +16,6 @@ import (
 	xslog "golang.org/x/exp/slog"
 
 	"pulsevault/pkg/audit"
-	"pulsevault/pkg/auth"
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -47,7 +46,6 @@ type Config struct {
 	Audit      Auditor
 	Counter    Counter
 	Room       Room
-	Policy     auth.Policy // who may do something to whose uploads
 	Metrics    *Metrics
 	MaxSize    int64  // bytes an upload may have at most
 	PublicPath string // goes in front of Location
@@ -133,7 +131,7 @@ func (h *Handler) Announce(ctx context.Context, u *vault.Upload, address, reques
 	}
 	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:upload.completed:"+string(u.UploadID))).String()
 	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
-		ID: id, Action: "upload.completed", UserID: u.Owner, UploadID: string(u.UploadID), Address: address, RequestID: requestID,
+		ID: id, Action: "upload.completed", UploadID: string(u.UploadID), Address: address, RequestID: requestID,
 		Details: map[string]any{"size": u.Size},
 	})
 	if err != nil {
@@ -149,11 +147,10 @@ func (h *Handler) Announce(ctx context.Context, u *vault.Upload, address, reques
 }
 
 func (h *Handler) terminated(ctx context.Context, u vault.Upload) {
-	x, caller := exchangeOf(ctx), auth.From(ctx)
-	details := map[string]any{"size": u.Size, "offset": u.Offset}
-	caller.Explain(details)
+	x := exchangeOf(ctx)
 	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
-		Action: "upload.terminated", UserID: caller.UserID(), UploadID: string(u.UploadID), Address: x.client, RequestID: x.requestID, Details: details,
+		Action: "upload.terminated", UploadID: string(u.UploadID), Address: x.client, RequestID: x.requestID,
+		Details: map[string]any{"size": u.Size, "offset": u.Offset},
 	})
 	if err != nil {
 		h.Log.ErrorContext(ctx, "audit entry not written", "action", "upload.terminated", "uploadId", u.UploadID, "error", err)
@@ -193,7 +190,7 @@ func (h *Handler) Status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if u.Expired(h.Now()) || !h.mayTouch(r.Context(), u) {
+	if u.Expired(h.Now()) {
 		return errNotFound()
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -205,11 +202,6 @@ func (h *Handler) Status(w http.ResponseWriter, r *http.Request) error {
 		Exists   bool           `json:"exists"`
 	}{u.UploadID, u.Size, u.Offset, u.Complete(), true})
 	return nil
-}
-
-// mayTouch reports whether the caller may do something to an upload, or know of it.
-func (h *Handler) mayTouch(ctx context.Context, u vault.Upload) bool {
-	return h.Policy.May(auth.From(ctx), auth.Upload, u.Owner)
 }
 
 type exchangeKey struct{}

@@ -40,7 +40,7 @@ import (
 // the sweep by Hold.
 type Store interface {
 	// Create begins an upload that will have so many bytes. Its record is durable when Create returns.
-	Create(ctx context.Context, owner string, size int64, metadata map[string]string) (vault.Upload, error)
+	Create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error)
 	// Get returns the record of an upload, also of one that has expired. One that is not there is a NotFound error.
 	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
 	// Save replaces the record of an upload. It is durable when Save returns. A bucket refuses, with a Conflict, to replace
@@ -74,9 +74,9 @@ type Deliverer interface {
 // HeadSize is how many bytes tell the type of a file.
 const HeadSize = 4096
 
-func newUpload(owner string, size int64, metadata map[string]string, now time.Time, expiry time.Duration) vault.Upload {
+func newUpload(size int64, metadata map[string]string, now time.Time, expiry time.Duration) vault.Upload {
 	return vault.Upload{
-		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Owner: owner, Size: size, Metadata: metadata,
+		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: size, Metadata: metadata,
 		CreatedAt: now.UTC(), ExpiresAt: now.UTC().Add(expiry),
 	}
 }
