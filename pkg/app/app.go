@@ -139,7 +139,8 @@ func (a *App) openRedis(ctx context.Context) error {
 func (a *App) wireUploads(context.Context) (err error) {
 	a.uploads, err = upload.NewHandler(upload.Config{
 		Store: a.uploaded, Locker: a.locks, Audit: a.audit, Counter: a.counters, Room: a.open, Now: time.Now,
-		Metrics: upload.NewMetrics(a.Registry), MaxSize: a.config.MaxUploadSize, PublicPath: a.config.PublicPath, Log: a.Log,
+		Metrics: upload.NewMetrics(a.Registry), MaxSize: a.config.MaxUploadSize,
+		Policy: a.gate.policy, Denials: a.denials, PublicPath: a.config.PublicPath, Log: a.Log,
 	})
 	return err
 }
@@ -148,6 +149,7 @@ func (a *App) wireVideos(context.Context) error {
 	a.videos = &metadata.Store{Media: a.media, Cache: redisdb.Cache{Client: a.redis, TTL: cacheTTL, Logger: a.Log}, Now: time.Now}
 	a.finalizer = &finalize.Finalizer{
 		Uploads: delivery{a.uploaded, a.open}, Locks: a.locks, Markers: a.markers, Videos: a.videos, Audit: a.audit, Checksum: upload.Checksum,
+		Policy: a.gate.policy, Denials: a.denials,
 		Enqueue:  a.enqueue,
 		Announce: a.uploads.Announce,
 		Accepts: func(contentType string) bool {

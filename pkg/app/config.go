@@ -266,12 +266,12 @@ func (c *Config) authentication(e *env) {
 	if c.AuthMode == AuthNone && c.Production && !c.AllowUnauthenticated {
 		e.refuse("AUTH_MODE", "apikey or oidc in production; ALLOW_UNAUTHENTICATED=true lets everybody in, where something before this server asks who they are")
 	}
+	c.OIDC = OIDCConfig{e.text("OIDC_ISSUER", ""), e.text("OIDC_AUDIENCE", ""), e.claim("OIDC_ROLES_CLAIM", "roles"), e.claim("OIDC_NAME_CLAIM", "sub")}
 	if c.AuthMode != AuthOIDC {
 		return
 	}
 	c.OIDC.Issuer = e.formed("OIDC_ISSUER", issuerForm, "the https URL of the provider, as its tokens have it in iss")
 	c.OIDC.Audience = e.formed("OIDC_AUDIENCE", audienceForm, "what the provider's tokens for this server have in aud, such as pulsevault")
-	c.OIDC.RolesClaim, c.OIDC.NameClaim = e.claim("OIDC_ROLES_CLAIM", "roles"), e.claim("OIDC_NAME_CLAIM", "sub")
 }
 
 func (c *Config) directories(e *env) {

@@ -18,9 +18,10 @@ const (
 )
 
 // denials puts into the audit log who was refused what and why, in the category auth, without letting anybody fill the disk
-// with it: at most 201 entries a minute and process. The first of refusals that are alike, which is by address, name, action and
-// reason, is written at once. How many more there were in the minute that follows, one entry auth.denials says at its end,
-// under the first one's words; and one without an address says it of those beyond the first hundred kinds.
+// with it: at most 201 entries a minute and process. The first of refusals that are alike, which is by address, name and action, is
+// written at once. How many more there were in the minute that follows, and why, one entry auth.denials says at its end, for
+// that address, name and action; and one without an address says how many there were beyond the first hundred kinds. The reason
+// tells no kinds apart: or the time of a refusal would tell whether another's upload is there.
 type denials struct {
 	log    *slog.Logger
 	append func(ctx context.Context, c audit.Category, e audit.Event) error
@@ -31,11 +32,11 @@ type denials struct {
 	timer *time.Timer
 }
 
-type denialKind struct{ address, user, action, reason string }
+type denialKind struct{ address, user, action string }
 
 type denialCount struct {
 	first audit.Event
-	more  int64
+	more  map[string]int64 // by reason
 }
 
 // Denied records a refusal. It waits for the entry, if one is written; that it cannot be written does not let anybody in.
@@ -47,7 +48,7 @@ func (d *denials) Denied(ctx context.Context, e audit.Event) {
 
 // count reports whether a refusal is to be written by itself.
 func (d *denials) count(e audit.Event) bool {
-	kind := denialKind{e.Address, e.UserID, e.Action, fmt.Sprint(e.Details["reason"])}
+	kind := denialKind{e.Address, e.UserID, e.Action}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.kinds == nil {
@@ -55,14 +56,14 @@ func (d *denials) count(e audit.Event) bool {
 		d.timer = time.AfterFunc(denialsEvery, d.Flush)
 	}
 	if c, ok := d.kinds[kind]; ok {
-		c.more++
+		c.more[fmt.Sprint(e.Details["reason"])]++
 		return false
 	}
 	if len(d.kinds) >= maxDenials {
 		d.more++
 		return false
 	}
-	d.kinds[kind] = &denialCount{first: e}
+	d.kinds[kind] = &denialCount{first: e, more: map[string]int64{}}
 	return true
 }
 
@@ -76,15 +77,15 @@ func (d *denials) Flush() {
 	}
 	d.mu.Unlock()
 	for _, c := range kinds {
-		if c.more > 0 {
+		if len(c.more) > 0 {
 			d.write(context.Background(), audit.Event{
 				Action: "auth.denials", UserID: c.first.UserID, Address: c.first.Address,
-				Details: map[string]any{"action": c.first.Action, "reason": c.first.Details["reason"], "more": c.more},
+				Details: map[string]any{"action": c.first.Action, "more": c.more},
 			})
 		}
 	}
 	if more > 0 {
-		d.write(context.Background(), audit.Event{Action: "auth.denials", Details: map[string]any{"reason": "others", "more": more}})
+		d.write(context.Background(), audit.Event{Action: "auth.denials", Details: map[string]any{"others": more}})
 	}
 }
 

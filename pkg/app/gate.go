@@ -103,7 +103,7 @@ func validName(s string) bool {
 
 func (g gate) denied(r *http.Request, c auth.Caller, action auth.Action, reason string) {
 	details := map[string]any{"reason": reason, "for": action}
-	c.Explain(details)
+	c.Explain(c.UserID(), details)
 	g.denials.Denied(r.Context(), audit.Event{
 		Action: "request.denied", RequestID: web.RequestID(r), UserID: c.UserID(), Address: web.Client(r), Details: details,
 	})

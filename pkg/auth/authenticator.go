@@ -42,9 +42,9 @@ func (Nobody) Authenticate(context.Context, string) (Caller, error) { return Any
 // another name than its own. Where nobody is asked who they are, every name is taken.
 func (p Policy) Named(c Caller, claimed string) (Caller, error) {
 	switch {
-	case claimed == "" || claimed == c.UserID() && !c.open:
+	case claimed == "":
 		return c, nil
-	case c.open, c.For == "" && p.MayAll(c, ActFor):
+	case c.open, claimed == c.UserID(), c.For == "" && p.MayAll(c, ActFor):
 		c.For = claimed
 		return c, nil
 	}

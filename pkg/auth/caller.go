@@ -43,9 +43,9 @@ func (c Caller) Has(r Role) bool { return slices.Contains(c.Roles, r) }
 // UserID is in whose name the caller acts: whose things are what it makes. It is empty where nobody is asked who they are.
 func (c Caller) UserID() string { return cmp.Or(c.For, c.Name) }
 
-// Explain adds to the details of an audit entry, whose userId is c.UserID, who has acted in that name and with which key.
-func (c Caller) Explain(details map[string]any) {
-	if c.For != "" && c.For != c.Name {
+// Explain adds to the details of an audit entry under a userId who has acted, if that is somebody else, and with which key.
+func (c Caller) Explain(userID string, details map[string]any) {
+	if c.Name != "" && c.Name != userID {
 		details["actor"] = c.Name
 	}
 	if c.KeyID != "" {

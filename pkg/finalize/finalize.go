@@ -14,6 +14,7 @@
 package finalize
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
 )
@@ -58,6 +60,11 @@ type Auditor interface {
 	Append(ctx context.Context, c audit.Category, e audit.Event) error
 }
 
+// Denials keeps the record of who was refused what.
+type Denials interface {
+	Denied(ctx context.Context, e audit.Event)
+}
+
 // Finalizer finalizes uploads. Any number of goroutines and processes may finalize the same one at once; all get the same
 // answer.
 type Finalizer struct {
@@ -66,6 +73,8 @@ type Finalizer struct {
 	Markers Markers
 	Videos  Videos
 	Audit   Auditor
+	Policy  auth.Policy
+	Denials Denials // nil records none
 	// Checksum returns the lower-case hex SHA-256 of a complete upload.
 	Checksum func(u vault.Upload) (string, error)
 	Enqueue  func(ctx context.Context, t vault.Task) error
@@ -96,11 +105,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 type Request struct {
 	UploadID vault.UploadID
 	Filename string
-	UserID   string
+	UserID   string // whose the video is to be; empty is whose the upload is
 	Checksum string // lower-case hex SHA-256 that the bytes must have; empty if the client does not say
 	Metadata []byte // a JSON object in canonical form, or nothing
 
-	Address, RequestID string // who asks, for the audit log
+	Caller             auth.Caller
+	Address, RequestID string // of the caller, for the audit log
 }
 
 // Finalize makes a video of a complete upload and returns the upload's record, which names the video. The first request
@@ -149,7 +159,7 @@ func (f *Finalizer) Resume(ctx context.Context, id vault.UploadID) (resumed bool
 
 // ready returns the record of an upload that may be finalized, or has been.
 func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error) {
-	u, err := f.Uploads.Get(ctx, req.UploadID)
+	u, err := f.admitted(ctx, req)
 	if err != nil {
 		return u, err
 	}
@@ -176,6 +186,34 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 	return u, nil
 }
 
+// admitted returns the record of an upload that the caller may finalize. Of another's the same is said, and done, as of one
+// that is not there.
+func (f *Finalizer) admitted(ctx context.Context, req Request) (vault.Upload, error) {
+	u, err := f.Uploads.Get(ctx, req.UploadID)
+	switch {
+	case err != nil && (vault.KindOf(err) != vault.NotFound || req.Caller.Open()):
+		return u, err
+	case err != nil:
+		f.denied(ctx, req, "not_there")
+	case f.Policy.May(req.Caller, auth.Upload, u.Owner):
+		return u, nil
+	default:
+		f.denied(ctx, req, "not_yours")
+	}
+	return vault.Upload{}, vault.NoUpload()
+}
+
+func (f *Finalizer) denied(ctx context.Context, req Request, reason string) {
+	if f.Denials == nil {
+		return
+	}
+	details := map[string]any{"reason": reason}
+	req.Caller.Explain(req.Caller.UserID(), details)
+	f.Denials.Denied(ctx, audit.Event{
+		Action: "finalize.denied", RequestID: req.RequestID, UserID: req.Caller.UserID(), Address: req.Address, UploadID: string(req.UploadID), Details: details,
+	})
+}
+
 // accept looks at the bytes and puts the request into the upload's record. From here on it is decided what the upload
 // becomes.
 func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (vault.Upload, error) {
@@ -192,7 +230,7 @@ func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (va
 		return u, err
 	}
 	u.Finalize = &vault.FinalizeRequest{
-		Filename: req.Filename, UserID: req.UserID, Metadata: req.Metadata,
+		Filename: req.Filename, UserID: cmp.Or(req.UserID, u.Owner, req.Caller.Name), Metadata: req.Metadata,
 		ContentType: contentType, Checksum: sum, At: f.Now().UTC().Truncate(time.Microsecond),
 	}
 	if err := f.Announce(ctx, &u, req.Address, req.RequestID); err != nil {
@@ -255,12 +293,13 @@ func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
 
 // event is the same for every run, and so is its id.
 func event(u vault.Upload, req Request) audit.Event {
+	details := map[string]any{
+		"size": u.Size, "checksum": u.Finalize.Checksum, "contentType": u.Finalize.ContentType, "filename": u.Finalize.Filename,
+	}
+	req.Caller.Explain(u.Finalize.UserID, details)
 	return audit.Event{
 		ID:     uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:video.finalized:"+string(u.VideoID))).String(),
 		Action: "video.finalized", RequestID: req.RequestID, UserID: u.Finalize.UserID, Address: req.Address,
-		UploadID: string(u.UploadID), VideoID: string(u.VideoID),
-		Details: map[string]any{
-			"size": u.Size, "checksum": u.Finalize.Checksum, "contentType": u.Finalize.ContentType, "filename": u.Finalize.Filename,
-		},
+		UploadID: string(u.UploadID), VideoID: string(u.VideoID), Details: details,
 	}
 }

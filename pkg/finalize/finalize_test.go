@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/finalize"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/metadata"
@@ -42,6 +44,8 @@ type world struct {
 	log     *audit.Log
 	locks   locks
 	tasks   *tasks
+	caller  auth.Caller // who finalizes
+	owner   string      // who uploads
 }
 
 // locks holds uploads by their id, as the locks of several processes do.
@@ -79,7 +83,7 @@ func (noCache) Drop(context.Context, vault.VideoID) error         { return nil }
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	root := t.TempDir()
-	w := &world{t: t, root: root, locks: locks{&sync.Map{}}, tasks: &tasks{queued: map[string]int{}}}
+	w := &world{t: t, root: root, caller: auth.Anybody, locks: locks{&sync.Map{}}, tasks: &tasks{queued: map[string]int{}}}
 	w.media = &media.Dir{Videos: filepath.Join(root, "videos"), Pending: filepath.Join(root, "pending")}
 	w.uploads = &upload.Dir{Path: filepath.Join(root, "uploads"), Media: w.media, Expiry: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	var err error
@@ -119,7 +123,7 @@ func (w *world) upload(content []byte, missing int) vault.UploadID {
 	h.Write(here)
 	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
 	u := vault.Upload{
-		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: int64(len(content)), Offset: int64(len(here)), HashState: state,
+		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Owner: w.owner, Size: int64(len(content)), Offset: int64(len(here)), HashState: state,
 		CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
 	}
 	if err := errors.Join(err, os.WriteFile(w.uploads.DataPath(u.UploadID), here, 0o640), w.uploads.Save(w.t.Context(), &u)); err != nil {
@@ -132,7 +136,7 @@ func (w *world) post(body string) (int, string) {
 	w.t.Helper()
 	rec := httptest.NewRecorder()
 	observer := &web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(prometheus.NewRegistry())}
-	observer.Wrap(web.Handler(w.finalizer().ServeFinalize)).ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/uploads/finalize", strings.NewReader(body)))
+	observer.Wrap(web.Handler(w.finalizer().ServeFinalize)).ServeHTTP(rec, httptest.NewRequestWithContext(auth.With(w.t.Context(), w.caller), http.MethodPost, "/uploads/finalize", strings.NewReader(body)))
 	return rec.Code, rec.Body.String()
 }
 
@@ -368,7 +372,7 @@ func TestInterruptedFinalizeGoesOn(t *testing.T) {
 				content := mp4()
 				binary.BigEndian.PutUint32(content[100:], uint32(len(at)))
 				id := w.upload(content, 0)
-				req := finalize.Request{UploadID: id, Filename: "a.mp4", UserID: "first"}
+				req := finalize.Request{UploadID: id, Filename: "a.mp4", UserID: "first", Caller: auth.Anybody}
 				broken := w.finalizer()
 				f := failing{broken.Uploads, broken.Markers, broken.Videos, broken.Audit, at}
 				broken.Uploads, broken.Markers, broken.Videos, broken.Audit = f, f, f, f
@@ -407,4 +411,61 @@ func TestInterruptedFinalizeGoesOn(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A caller finalizes its own uploads, in its own name; of others' it hears what it hears of those that are not there.
+func TestWhoMayFinalize(t *testing.T) {
+	ann := auth.Caller{Name: "ann", Roles: []auth.Role{auth.Uploader}}
+	service := auth.Caller{Name: "svc", Roles: []auth.Role{auth.Service}}
+	forAnn, admin := service, auth.Caller{Name: "adm", Roles: []auth.Role{auth.Admin}}
+	forAnn.For = "ann"
+	for name, tc := range map[string]struct {
+		owner, userID string
+		caller        auth.Caller
+		status        int
+		want          string // the video's userId, or the error's code
+	}{
+		"own":                             {"ann", "", ann, 200, "ann"},
+		"own, by name":                    {"ann", "ann", ann, 200, "ann"},
+		"own, in another's name":          {"ann", "bob", ann, 403, "not_your_name"},
+		"another's":                       {"bob", "", ann, 404, "upload_not_found"},
+		"nobody's":                        {"", "", ann, 404, "upload_not_found"},
+		"by a viewer":                     {"ann", "", auth.Caller{Name: "ann", Roles: []auth.Role{auth.Viewer}}, 404, "upload_not_found"},
+		"by nobody":                       {"ann", "", auth.Caller{}, 404, "upload_not_found"},
+		"by an admin":                     {"ann", "", admin, 200, "ann"},
+		"by an admin in another's name":   {"ann", "bob", admin, 403, "not_your_name"},
+		"by a service":                    {"ann", "", service, 200, "ann"},
+		"by a service in another's name":  {"svc", "bob", service, 200, "bob"},
+		"by a service for ann":            {"ann", "", forAnn, 200, "ann"},
+		"by a service for ann and bob":    {"ann", "bob", forAnn, 403, "not_your_name"},
+		"where nobody is asked":           {"", "anybody", auth.Anybody, 200, "anybody"},
+		"where nobody is asked, or named": {"", "", auth.Anybody, 200, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.caller, w.owner = tc.caller, tc.owner
+			id := w.upload(mp4(), 0)
+			status, answer := w.post(fmt.Sprintf(`{"uploadId":%q,"filename":"a.mp4","userId":%q}`, id, tc.userID))
+			if status != tc.status {
+				t.Fatalf("%d %s", status, answer)
+			}
+			if status != 200 {
+				_, absent := w.post(fmt.Sprintf(`{"uploadId":%q,"filename":"a.mp4"}`, vault.NewUploadID()))
+				if !strings.Contains(answer, tc.want) || status == 404 && !sameError(answer, absent) {
+					t.Errorf("%s; of one that is not there: %s", answer, absent)
+				}
+				return
+			}
+			u, _ := w.uploads.Get(t.Context(), id)
+			if v, err := w.videos.Get(t.Context(), u.VideoID); err != nil || v.UserID != tc.want {
+				t.Errorf("the video is %q's, %v", v.UserID, err)
+			}
+		})
+	}
+}
+
+// sameError compares two errors but for the ids of their requests.
+func sameError(a, b string) bool {
+	id := regexp.MustCompile(`"requestId":"[^"]*"`)
+	return id.ReplaceAllString(a, "") == id.ReplaceAllString(b, "")
 }

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -39,7 +40,13 @@ func (f *Finalizer) ServeFinalize(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	req.Caller, err = f.Policy.Named(auth.From(r.Context()), req.UserID)
 	req.Address, req.RequestID = web.Client(r), web.RequestID(r)
+	if err != nil {
+		f.denied(r.Context(), req, "not_your_name")
+		return err
+	}
+	req.UserID = req.Caller.For
 	u, err := f.Finalize(r.Context(), req)
 	if err != nil {
 		return err

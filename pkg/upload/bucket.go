@@ -45,8 +45,8 @@ func tailPrefix(id vault.UploadID) string { return "tails/" + string(id) + "-" }
 
 // Create begins a multipart upload, then leaves the marker and the record. A crash before the marker leaves a multipart
 // upload without parts, which costs nothing; the bucket should have a rule that aborts such.
-func (b *Bucket) Create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error) {
-	u := newUpload(size, metadata, b.Now(), b.Expiry)
+func (b *Bucket) Create(ctx context.Context, owner string, size int64, metadata map[string]string) (vault.Upload, error) {
+	u := newUpload(owner, size, metadata, b.Now(), b.Expiry)
 	out, err := b.Media.Client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: &b.Media.Name, Key: aws.String(media.OriginalKey(u.VideoID)),
 	})

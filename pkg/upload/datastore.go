@@ -12,6 +12,7 @@ import (
 
 	"github.com/tus/tusd/v2/pkg/handler"
 
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/vault"
 )
 
@@ -29,7 +30,7 @@ func (s dataStore) NewUpload(ctx context.Context, info handler.FileInfo) (handle
 	if err := s.room.Take(ctx, info.Size); err != nil {
 		return nil, tusError(err)
 	}
-	u, err := s.store.Create(ctx, info.Size, info.MetaData)
+	u, err := s.store.Create(ctx, auth.From(ctx).UserID(), info.Size, info.MetaData)
 	if err != nil {
 		s.room.Free(ctx, info.Size)
 		return nil, tusError(err)

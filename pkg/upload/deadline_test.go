@@ -39,7 +39,7 @@ func TestConnectionOutlivesAPieceThatIsAskedToLetGo(t *testing.T) {
 	slow := &slowRecorder{reached: make(chan struct{}), goOn: make(chan struct{})}
 	h, dir := newHandler(t, slow, 0)
 	mux := http.NewServeMux()
-	mux.Handle("/uploads/{id}", h)
+	mux.Handle("/uploads/{id}", as(h))
 	mux.HandleFunc("/next", func(w http.ResponseWriter, r *http.Request) {
 		if err := r.Context().Err(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -47,7 +47,7 @@ func TestConnectionOutlivesAPieceThatIsAskedToLetGo(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	u, err := dir.Create(t.Context(), 10, nil)
+	u, err := dir.Create(t.Context(), "ann", 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +102,10 @@ func newHandler(t *testing.T, told interface {
 func TestSilentClientIsLetGo(t *testing.T) {
 	h, dir := newHandler(t, &recorder{}, 300*time.Millisecond)
 	mux := http.NewServeMux()
-	mux.Handle("/uploads/{id}", h)
+	mux.Handle("/uploads/{id}", as(h))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	u, err := dir.Create(t.Context(), 10_000, nil)
+	u, err := dir.Create(t.Context(), "ann", 10_000, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,11 +66,11 @@ func (d *Dir) Save(_ context.Context, u *vault.Upload) error {
 }
 
 // Create makes a record and an empty file, if the disk has room for all of the bytes.
-func (d *Dir) Create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error) {
+func (d *Dir) Create(ctx context.Context, owner string, size int64, metadata map[string]string) (vault.Upload, error) {
 	if free, ok := freeBytes(d.Path); ok && size > free {
 		return vault.Upload{}, errNoSpace()
 	}
-	u := newUpload(size, metadata, d.Now(), d.Expiry)
+	u := newUpload(owner, size, metadata, d.Now(), d.Expiry)
 	f, err := os.OpenFile(d.DataPath(u.UploadID), os.O_CREATE|os.O_EXCL|os.O_WRONLY, durable.FileMode)
 	if err != nil {
 		return vault.Upload{}, fmt.Errorf("create upload: %w", noSpace(err))

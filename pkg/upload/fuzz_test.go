@@ -52,7 +52,7 @@ func FuzzParseClaim(f *testing.F) {
 // neither its hash state nor anything else in it makes an upload go wrong.
 func FuzzRecord(f *testing.F) {
 	d := &upload.Dir{Path: f.TempDir(), Expiry: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
-	u, err := d.Create(f.Context(), 100, map[string]string{"filename": "gait.mp4"})
+	u, err := d.Create(f.Context(), "ann", 100, map[string]string{"filename": "gait.mp4"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -201,10 +201,10 @@ func FuzzTusHeaders(f *testing.F) {
 	mux := http.NewServeMux()
 	mux.Handle("/uploads", h)
 	mux.Handle("/uploads/{id}", h)
-	server := observer.Wrap(mux)
+	server := observer.Wrap(as(mux))
 	f.Fuzz(func(t *testing.T, method uint8, length, offset, checksum, contentType, metadata string, body []byte) {
 		x := fuzzed{method, length, offset, checksum, contentType, metadata, body}
-		u, err := dir.Create(t.Context(), 16, nil)
+		u, err := dir.Create(t.Context(), "ann", 16, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	xslog "golang.org/x/exp/slog"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/internal/failpoint"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -24,6 +25,11 @@ import (
 // Auditor keeps the record of what happened: *audit.Log.
 type Auditor interface {
 	Append(ctx context.Context, c audit.Category, e audit.Event) error
+}
+
+// Denials keeps the record of who was refused what.
+type Denials interface {
+	Denied(ctx context.Context, e audit.Event)
 }
 
 // Counter counts completed uploads over all processes, as well as it can.
@@ -49,6 +55,8 @@ type Config struct {
 	Metrics    *Metrics
 	MaxSize    int64  // bytes an upload may have at most
 	PublicPath string // goes in front of Location
+	Policy     auth.Policy
+	Denials    Denials // nil records none
 	// Silence is for how long a client may send nothing of its piece before it is let go; 0 means a minute. What has come counts.
 	Silence time.Duration
 	Now     func() time.Time
@@ -130,9 +138,10 @@ func (h *Handler) Announce(ctx context.Context, u *vault.Upload, address, reques
 		return nil
 	}
 	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:upload.completed:"+string(u.UploadID))).String()
+	details := map[string]any{"size": u.Size}
+	auth.From(ctx).Explain(u.Owner, details)
 	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
-		ID: id, Action: "upload.completed", UploadID: string(u.UploadID), Address: address, RequestID: requestID,
-		Details: map[string]any{"size": u.Size},
+		ID: id, Action: "upload.completed", UserID: u.Owner, UploadID: string(u.UploadID), Address: address, RequestID: requestID, Details: details,
 	})
 	if err != nil {
 		return err
@@ -148,9 +157,10 @@ func (h *Handler) Announce(ctx context.Context, u *vault.Upload, address, reques
 
 func (h *Handler) terminated(ctx context.Context, u vault.Upload) {
 	x := exchangeOf(ctx)
+	details := map[string]any{"size": u.Size, "offset": u.Offset}
+	auth.From(ctx).Explain(u.Owner, details)
 	err := h.Audit.Append(ctx, audit.Upload, audit.Event{
-		Action: "upload.terminated", UploadID: string(u.UploadID), Address: x.client, RequestID: x.requestID,
-		Details: map[string]any{"size": u.Size, "offset": u.Offset},
+		Action: "upload.terminated", UserID: u.Owner, UploadID: string(u.UploadID), Address: x.client, RequestID: x.requestID, Details: details,
 	})
 	if err != nil {
 		h.Log.ErrorContext(ctx, "audit entry not written", "action", "upload.terminated", "uploadId", u.UploadID, "error", err)
@@ -165,6 +175,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	id := r.PathValue("id")
 	claim, err := h.check(r, id)
+	if err == nil && id != "" && r.Method != http.MethodOptions {
+		err = h.admit(r, vault.UploadID(id))
+	}
 	if err != nil {
 		w.Header().Set("Tus-Resumable", "1.0.0")
 		web.Fail(w, r, err)
@@ -185,6 +198,9 @@ func (h *Handler) Status(w http.ResponseWriter, r *http.Request) error {
 	id, err := vault.ParseUploadID(r.PathValue("id"))
 	if err != nil {
 		return errNotFound()
+	}
+	if err := h.admit(r, id); err != nil {
+		return err
 	}
 	u, err := h.Store.Get(r.Context(), id)
 	if err != nil {

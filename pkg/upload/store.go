@@ -39,8 +39,8 @@ import (
 // Store keeps uploads: a Dir or a Bucket. Whoever changes an upload holds its lock: tusd's handlers do, and finalize and
 // the sweep by Hold.
 type Store interface {
-	// Create begins an upload that will have so many bytes. Its record is durable when Create returns.
-	Create(ctx context.Context, size int64, metadata map[string]string) (vault.Upload, error)
+	// Create begins an upload that will have so many bytes, for its owner. Its record is durable when Create returns.
+	Create(ctx context.Context, owner string, size int64, metadata map[string]string) (vault.Upload, error)
 	// Get returns the record of an upload, also of one that has expired. One that is not there is a NotFound error.
 	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
 	// Save replaces the record of an upload. It is durable when Save returns. A bucket refuses, with a Conflict, to replace
@@ -74,9 +74,9 @@ type Deliverer interface {
 // HeadSize is how many bytes tell the type of a file.
 const HeadSize = 4096
 
-func newUpload(size int64, metadata map[string]string, now time.Time, expiry time.Duration) vault.Upload {
+func newUpload(owner string, size int64, metadata map[string]string, now time.Time, expiry time.Duration) vault.Upload {
 	return vault.Upload{
-		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: size, Metadata: metadata,
+		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Owner: owner, Size: size, Metadata: metadata,
 		CreatedAt: now.UTC(), ExpiresAt: now.UTC().Add(expiry),
 	}
 }
@@ -143,9 +143,7 @@ func unmarshalHash(h hash.Hash, state []byte) error {
 	return nil
 }
 
-func errNotFound() error {
-	return vault.Errorf(vault.NotFound, "upload_not_found", "there is no such upload; create one with POST /uploads")
-}
+func errNotFound() error { return vault.NoUpload() }
 
 func errNoSpace() *vault.Error {
 	return vault.Errorf(vault.NoSpace, "no_space", "the disk here is full; what was acknowledged is kept, resume when there is room")

@@ -67,7 +67,7 @@ func sendPieces(t *testing.T, s store, id vault.UploadID, data []byte, pieces ..
 
 func create(t *testing.T, s store, size int) vault.Upload {
 	t.Helper()
-	u, err := s.Create(t.Context(), int64(size), map[string]string{"filename": "gait.mp4"})
+	u, err := s.Create(t.Context(), "ann", int64(size), map[string]string{"filename": "gait.mp4"})
 	if err != nil {
 		t.Fatal(err)
 	}

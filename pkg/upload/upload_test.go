@@ -29,6 +29,7 @@ import (
 	"github.com/tus/tusd/v2/pkg/memorylocker"
 
 	"pulsevault/pkg/audit"
+	"pulsevault/pkg/auth"
 	"pulsevault/pkg/upload"
 	"pulsevault/pkg/vault"
 	"pulsevault/pkg/web"
@@ -104,10 +105,21 @@ func newWorldIn(t *testing.T, dir string) *world {
 	mux.Handle("/uploads/{id}", h)
 	mux.Handle("GET /uploads/status/{id}", web.Handler(h.Status))
 	observer := &web.Observer{Log: log, Metrics: web.NewMetrics(prometheus.NewRegistry())}
-	server := httptest.NewServer(observer.Wrap(mux))
+	server := httptest.NewServer(observer.Wrap(as(mux)))
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w
+}
+
+// as makes the caller of a request the uploader whom its header As names, or, if it names none, anybody.
+func as(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := auth.Anybody
+		if name := r.Header.Get("As"); name != "" {
+			c = auth.Caller{Name: name, Roles: []auth.Role{auth.Uploader}}
+		}
+		h.ServeHTTP(w, r.WithContext(auth.With(r.Context(), c)))
+	})
 }
 
 // do sends a tus request; headers are given as "Name: value".

@@ -64,4 +64,9 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
+// NoUpload is what is said of an upload that is not there, and in the same words of one that is not the caller's.
+func NoUpload() *Error {
+	return Errorf(NotFound, "upload_not_found", "there is no such upload; create one with POST /uploads")
+}
+
 func invalid(code, message string) error { return &Error{Kind: Invalid, Code: code, Message: message} }

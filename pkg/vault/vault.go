@@ -161,6 +161,7 @@ func (t Task) Validate() error {
 type Upload struct {
 	UploadID  UploadID          `json:"uploadId"`
 	VideoID   VideoID           `json:"videoId"`             // what it will become
+	Owner     string            `json:"owner,omitempty"`     // who has created it; empty where nobody was asked
 	Size      int64             `json:"size"`                // bytes it will have when it is complete
 	Offset    int64             `json:"offset"`              // bytes that are durable
 	HashState []byte            `json:"hashState"`           // SHA-256 over those bytes, as crypto/sha256 marshals it (108 bytes)
