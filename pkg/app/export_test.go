@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
+
 	"pulsevault/pkg/auth"
 )
 
@@ -24,3 +26,11 @@ func (a *App) Guard(callers auth.Authenticator, action auth.Action, h http.Handl
 
 // FlushDenials ends a minute of refusals.
 func (a *App) FlushDenials() { a.denials.Flush() }
+
+// Proxy answers REST events as the functions named do.
+func (a *App) Proxy(functions ...string) *httpadapter.HandlerAdapter {
+	return httpadapter.New(undeadlined(a.Handler(functions...)))
+}
+
+// Config is what the App was made from.
+func (a *App) Config() Config { return a.config }
