@@ -7,6 +7,7 @@
 //	audit/                          in a bucket only, owned by package audit
 //	auth/keys.json                  owned by package auth
 //	pending/{videoId}               marker: this video still wants work; it holds the id of the upload it comes from
+//	pending/deletions/{videoId}     owned by package videos: this video is to be removed, or has been lately
 //
 // Names that begin with a dot are work in progress and are never media.
 package media
@@ -75,6 +76,12 @@ const KeysKey = "auth/keys.json"
 
 // PendingKey is the marker of a video that still wants work.
 func PendingKey(id vault.VideoID) string { return "pending/" + string(id) }
+
+// DeletionPrefix begins the keys of what says that a video is to be removed, or has been lately.
+const DeletionPrefix = "pending/deletions/"
+
+// DeletionKey is what says so of one video.
+func DeletionKey(id vault.VideoID) string { return DeletionPrefix + string(id) }
 
 // CacheControl is what whoever fetches a published file is told. A published name is never used again for other bytes, so a
 // player may keep them for as long as it likes; nobody else may keep them at all.

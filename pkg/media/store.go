@@ -36,6 +36,17 @@ type Store interface {
 	Lock(ctx context.Context, id vault.VideoID) (unlock func(), err error)
 }
 
+// Archive keeps videos as wholes: a Dir or a Bucket. Every call may be repeated, and finds then what an earlier one has left.
+type Archive interface {
+	// VideoIDs returns the videos of which anything is kept, sorted, which is oldest first.
+	VideoIDs(ctx context.Context) ([]vault.VideoID, error)
+	// HideVideo takes a video's record away, and in a Dir all that is kept for the video, at once: when it returns, nobody
+	// opens any of that by its key. It waits for whoever holds the video's Lock, and is durable.
+	HideVideo(ctx context.Context, id vault.VideoID) error
+	// RemoveVideo removes all bytes of a video that is hidden, work in progress too. It is durable.
+	RemoveVideo(ctx context.Context, id vault.VideoID) error
+}
+
 // Workshop is where programs that want files work on media: a Dir or a Bucket.
 type Workshop interface {
 	// Local returns a file with the bytes under key, to be read until release.

@@ -12,6 +12,12 @@
 //	uploads:open                  integer        10 min     uploads that have not become videos; set by each sweep
 //	uploads:open:bytes            integer        10 min     their lengths together
 //	audit:head:{category}         string         for ever   where an audit chain ends, as package audit writes it
+//	videos:of:{userId}            sorted set     for ever   the shelves of an owner's videos, of all videos without one
+//	videos:in:{shelf}:{userId}    sorted set     for ever   those videos
+//	videos:owners                 hash           for ever   whose each video is
+//	videos:complete               string         for ever   every video is in these sets
+//	videos:checked                string         1 h        that was seen to be so
+//	videos:counting               string         30 s       the lease of whoever completes them; its token
 //
 // The queue's own keys begin with "asynq:" and belong to package queue. Wiping all of it loses no video and no record.
 package redisdb
@@ -29,6 +35,14 @@ const (
 const (
 	OpenCountKey = "uploads:open"
 	OpenBytesKey = "uploads:open:bytes"
+)
+
+// What VideoIndex keeps beside its sets.
+const (
+	ownersKey   = "videos:owners"
+	completeKey = "videos:complete"
+	checkedKey  = "videos:checked"
+	countingKey = "videos:counting"
 )
 
 const (
@@ -50,3 +64,9 @@ func ProgressKey(id vault.VideoID) string { return "progress:" + string(id) }
 
 // AuditHeadKey holds the head of an audit chain.
 func AuditHeadKey(category string) string { return auditHeadPrefix + category }
+
+// VideosOfKey holds the names of the shelves of an owner's videos, of all videos if nobody is named.
+func VideosOfKey(userID string) string { return "videos:of:" + userID }
+
+// ShelfKey holds the videos of a shelf. The shelf comes first because its length is known: a userId may look like anything.
+func ShelfKey(shelf, userID string) string { return "videos:in:" + shelf + ":" + userID }

@@ -86,11 +86,12 @@ func (s Status) CanBecome(next Status) bool { return slices.Contains(moves[s], n
 // Video is what is recorded about a stored video: the content of meta.json, whose format package metadata owns.
 type Video struct {
 	VideoID          VideoID         `json:"videoId"`
-	Filename         string          `json:"filename"`         // as the client named it; never used as a path
-	UserID           string          `json:"userId,omitempty"` // who uploaded it, as far as we know
-	ContentType      string          `json:"contentType"`      // sniffed from the bytes, such as video/mp4
-	OriginalSize     int64           `json:"originalSize"`     // bytes
-	OriginalChecksum string          `json:"originalChecksum"` // lower-case hex SHA-256 of the original
+	Filename         string          `json:"filename"`           // as the client named it; never used as a path
+	UserID           string          `json:"userId,omitempty"`   // who uploaded it, as far as we know
+	UploadID         UploadID        `json:"uploadId,omitempty"` // that it was; never shown to whoever may only watch
+	ContentType      string          `json:"contentType"`        // sniffed from the bytes, such as video/mp4
+	OriginalSize     int64           `json:"originalSize"`       // bytes
+	OriginalChecksum string          `json:"originalChecksum"`   // lower-case hex SHA-256 of the original
 	UploadedAt       time.Time       `json:"uploadedAt"`
 	UpdatedAt        time.Time       `json:"updatedAt"`
 	Status           Status          `json:"status"`
@@ -172,6 +173,7 @@ type Upload struct {
 	Announced bool              `json:"announced,omitempty"` // that it is complete has been counted and is in the audit log
 	Finalize  *FinalizeRequest  `json:"finalize,omitempty"`  // the first one that was accepted
 	Finalized bool              `json:"finalized,omitempty"` // everything that Finalize asked for has been done
+	Deleted   bool              `json:"deleted,omitempty"`   // its video was; what told of its bytes is no longer here
 
 	Version string `json:"-"` // of the record that was read, in a store that compares and swaps
 }

@@ -32,6 +32,7 @@ func Test(t *testing.T, store media.Store, again func() media.Store) {
 		"markers":                           testMarkers,
 		"a workshop has files":              testWorkshop,
 		"a version differs between changes": testStamp,
+		"videos are listed and removed":     testArchive,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, store, again()) })
 	}
@@ -280,5 +281,64 @@ func testStamp(t *testing.T, s, _ media.Store) {
 			t.Fatalf("version %q twice", version)
 		}
 		last = version
+	}
+}
+
+// A removed video is gone with all that was below it, a repeat is harmless, and so is what somebody has begun to write since.
+func testArchive(t *testing.T, s, again media.Store) {
+	var ids []vault.VideoID
+	for range 3 {
+		ids = append(ids, vault.NewVideoID())
+		for _, key := range keysOf(ids[len(ids)-1]) {
+			write(t, s, key, "x", media.Any)
+		}
+	}
+	wantVideos(t, again, ids, true)
+	archive, other := s.(media.Archive), again.(media.Archive)
+	gone := ids[1]
+	for range 2 {
+		if err := archive.HideVideo(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := again.Read(t.Context(), media.MetaKey(gone)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the record of a hidden video: %v", err)
+		}
+		if err := other.RemoveVideo(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keysOf(gone) {
+			if _, err := s.Stamp(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s of a removed video: %v", key, err)
+			}
+		}
+		wantVideos(t, s, []vault.VideoID{gone}, false)
+		write(t, again, keysOf(gone)[2], "late", media.Any)
+	}
+	for range 2 {
+		if err := errors.Join(other.HideVideo(t.Context(), gone), archive.RemoveVideo(t.Context(), gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantVideos(t, s, []vault.VideoID{ids[0], ids[2]}, true)
+	wantVideos(t, s, []vault.VideoID{gone}, false)
+	if err := archive.HideVideo(t.Context(), vault.NewVideoID()); err != nil {
+		t.Errorf("a video that never was: %v", err)
+	}
+}
+
+func keysOf(id vault.VideoID) []string {
+	return []string{media.MetaKey(id), media.OriginalKey(id), media.HLSKey(id, media.MasterPlaylist), media.VideoKey(id) + "/.split-1/plan.json"}
+}
+
+func wantVideos(t *testing.T, s media.Store, ids []vault.VideoID, there bool) {
+	t.Helper()
+	all, err := s.(media.Archive).VideoIDs(t.Context())
+	if err != nil || !slices.IsSorted(all) {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for _, id := range ids {
+		if slices.Contains(all, id) != there {
+			t.Errorf("video %s is listed: %v, want %v", id, !there, there)
+		}
 	}
 }
