@@ -124,6 +124,10 @@ func otherRequests(id string) (all []exchange) {
 	for _, more := range []string{`"bind":"ip"`, `"bind":"city"`, `"bind":null`, `"emergency":{"reason":"long enough as it is"}`, `"emergency":{}`, `"emergency":null`, `"emergency":5`} {
 		all = append(all, exchange{"POST", "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":"original.mp4",%s}`, id, more), nil})
 	}
+	for _, target := range []string{"/videos", "/videos?limit=1", "/videos?limit=0", "/videos?status=transcoded&filename=CLIP", "/videos?cursor=x", "/videos/" + id, "/videos/x"} {
+		all = append(all, exchange{"GET", target, "", nil}, exchange{"HEAD", target, "", nil}, exchange{"POST", target, "", nil})
+	}
+	all = append(all, exchange{"DELETE", "/videos/00000000-0000-7000-8000-000000000000", "", nil})
 	for _, target := range []string{"/uploads//x", "/./healthz", "/healthz/", "/%68ealthz", "/..%2f", "/a%00b", "/?x=1&x=2", "/healthz?x=%zz"} {
 		all = append(all, exchange{"GET", target, "", nil})
 	}

@@ -24,6 +24,7 @@ import (
 	"pulsevault/pkg/transcode"
 	"pulsevault/pkg/upload"
 	"pulsevault/pkg/vault"
+	"pulsevault/pkg/videos"
 	"pulsevault/pkg/web"
 )
 
@@ -54,6 +55,7 @@ type App struct {
 	finalizer  *finalize.Finalizer
 	transcoder *transcode.Transcoder
 	streamer   *stream.Streamer
+	collection *videos.Collection
 	observer   *web.Observer
 	gate       gate
 	denials    *denials
@@ -83,7 +85,7 @@ func (d delivery) Deliver(ctx context.Context, u vault.Upload) error {
 // New wires an App. Its Redis must be running; c names it. Close gives back what it holds.
 func New(ctx context.Context, c Config, log *slog.Logger) (*App, error) {
 	a := &App{Log: log, Registry: prometheus.NewRegistry(), config: c}
-	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.openGate, a.wireUploads, a.wireVideos, a.wireStream}
+	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.openGate, a.wireUploads, a.wireCollection, a.wireVideos, a.wireStream}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
@@ -146,11 +148,11 @@ func (a *App) wireUploads(context.Context) (err error) {
 }
 
 func (a *App) wireVideos(context.Context) error {
-	a.videos = &metadata.Store{Media: a.media, Cache: redisdb.Cache{Client: a.redis, TTL: cacheTTL, Logger: a.Log}, Now: time.Now}
 	a.finalizer = &finalize.Finalizer{
 		Uploads: delivery{a.uploaded, a.open}, Locks: a.locks, Markers: a.markers, Videos: a.videos, Audit: a.audit, Checksum: upload.Checksum,
 		Policy: a.gate.policy, Denials: a.denials,
 		Enqueue:  a.enqueue,
+		Enlist:   a.collection.Enlist,
 		Announce: a.uploads.Announce,
 		Accepts: func(contentType string) bool {
 			_, ok := transcode.Demuxer(contentType)

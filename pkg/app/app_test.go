@@ -86,7 +86,7 @@ func TestFunctionsHaveTheirOwnRoutes(t *testing.T) {
 	routes := map[string][]string{
 		app.Upload:   {"OPTIONS /uploads", "GET /uploads/status/" + string(vault.NewUploadID())},
 		app.Finalize: {"GET /uploads/finalize"}, app.Sign: {"GET /media/sign"},
-		app.Stream: {"GET /media/videos/x/original.mp4"}, app.Health: {"GET /", "GET /healthz", "GET /readyz"},
+		app.Stream: {"GET /media/videos/x/original.mp4"}, app.Videos: {"GET /videos", "GET /videos/x"}, app.Health: {"GET /", "GET /healthz", "GET /readyz"},
 	}
 	for _, function := range app.Functions {
 		h := a.Handler(function)

@@ -18,11 +18,12 @@ const (
 	Finalize = "finalize"
 	Sign     = "sign"
 	Stream   = "stream"
+	Videos   = "videos"
 	Health   = "health"
 )
 
 // Functions lists every HTTP function.
-var Functions = []string{Upload, Finalize, Sign, Stream, Health}
+var Functions = []string{Upload, Finalize, Sign, Stream, Videos, Health}
 
 // Route is an address that a function answers to. HEAD goes with GET, and OPTIONS where tus or CORS asks for it.
 type Route struct {
@@ -41,6 +42,8 @@ func Routes() []Route {
 		{Finalize, []string{"POST"}, "/uploads/finalize", auth.Upload},
 		{Sign, []string{"POST"}, "/media/sign", auth.Play},
 		{Stream, []string{"GET"}, "/media/videos/{id}/{path+}", auth.Public},
+		{Videos, []string{"GET"}, "/videos", auth.ListVideos},
+		{Videos, []string{"GET", "DELETE"}, "/videos/{id}", auth.ReadVideo}, // who may delete, the stage asks
 		{Health, []string{"GET"}, "/", auth.Public},
 		{Health, []string{"GET"}, "/healthz", auth.Public},
 		{Health, []string{"GET"}, "/readyz", auth.Public},
@@ -56,6 +59,8 @@ func (a *App) handlers() map[string]http.Handler {
 		"/uploads/finalize":          web.Handler(a.finalizer.ServeFinalize),
 		"/media/sign":                web.Handler(a.streamer.ServeSign),
 		"/media/videos/{id}/{path+}": web.Handler(a.streamer.ServeMedia),
+		"/videos":                    web.Handler(a.collection.ServeList),
+		"/videos/{id}":               web.Methods{"GET": web.Handler(a.collection.ServeOne), "HEAD": web.Handler(a.collection.ServeOne), "DELETE": web.Handler(a.collection.ServeDelete)},
 		"/":                          web.Handler(a.serveRoot),
 		"/healthz":                   web.Handler(serveHealth),
 		"/readyz":                    web.Handler(a.serveReady),

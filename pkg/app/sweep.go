@@ -17,7 +17,7 @@ const sweepEvery = time.Minute
 
 // swept is what a sweep did.
 type swept struct {
-	Queued, Resumed, Expired, Failed, Forgotten, Folders, Temporary int
+	Queued, Resumed, Expired, Failed, Forgotten, Folders, Temporary, Deleted, Listed int
 }
 
 // openUploads are those that a sweep comes upon and leaves open.
@@ -40,16 +40,16 @@ func (a *App) RunSweeps(ctx context.Context) {
 }
 
 // Sweep brings back what crashes, lost queues and clients that went away have left half done: it finishes finalizes that
-// were cut short, queues videos that want work, and removes expired uploads. It reports what it did in the log.
+// were cut short, queues videos that want work, removes expired uploads and what is left of deleted videos, and completes the list of videos. It reports what it did in the log.
 func (a *App) Sweep(ctx context.Context) {
 	var s swept
-	err := errors.Join(a.sweepUploads(ctx, &s), a.sweepPending(ctx, &s), a.sweepTemporary(&s))
+	err := errors.Join(a.sweepUploads(ctx, &s), a.sweepPending(ctx, &s), a.sweepTemporary(&s), a.sweepCollection(ctx, &s))
 	if err != nil && ctx.Err() == nil {
 		a.Log.WarnContext(ctx, "sweep incomplete; the next one goes on", "error", err)
 	}
 	if s != (swept{}) {
 		a.Log.InfoContext(ctx, "swept", "queued", s.Queued, "resumed", s.Resumed, "expired", s.Expired, "failed", s.Failed,
-			"forgotten", s.Forgotten, "folders", s.Folders, "temporary", s.Temporary)
+			"forgotten", s.Forgotten, "folders", s.Folders, "temporary", s.Temporary, "deleted", s.Deleted, "listed", s.Listed)
 	}
 }
 

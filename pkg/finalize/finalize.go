@@ -78,6 +78,8 @@ type Finalizer struct {
 	// Checksum returns the lower-case hex SHA-256 of a complete upload.
 	Checksum func(u vault.Upload) (string, error)
 	Enqueue  func(ctx context.Context, t vault.Task) error
+	// Enlist puts a video that has its record where videos are listed. What comes of it is not finalize's business.
+	Enlist func(ctx context.Context, v vault.Video)
 	// Announce tells of a complete upload what a crash has kept from being told when its last piece came.
 	Announce func(ctx context.Context, u *vault.Upload, address, requestID string) error
 	// Accepts reports whether a sniffed media type is a video that can be transcoded.
@@ -162,6 +164,9 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 	u, err := f.admitted(ctx, req)
 	if err != nil {
 		return u, err
+	}
+	if u.Deleted {
+		return u, vault.Errorf(vault.NotFound, "video_deleted", "the video that this upload became has been deleted; upload the file again")
 	}
 	if u.Expired(f.Now()) {
 		return u, vault.Errorf(vault.NotFound, "upload_not_found", "the upload has expired; upload the file again")
@@ -279,14 +284,15 @@ func (f *Finalizer) store(ctx context.Context, u vault.Upload) error {
 		return err
 	}
 	failpoint.Hit("finalize/moved")
-	_, err := f.Videos.Create(ctx, vault.Video{
-		VideoID: u.VideoID, Filename: u.Finalize.Filename, UserID: u.Finalize.UserID, ContentType: u.Finalize.ContentType,
+	v, err := f.Videos.Create(ctx, vault.Video{
+		VideoID: u.VideoID, UploadID: u.UploadID, Filename: u.Finalize.Filename, UserID: u.Finalize.UserID, ContentType: u.Finalize.ContentType,
 		OriginalSize: u.Size, OriginalChecksum: u.Finalize.Checksum, UploadedAt: u.Finalize.At, Metadata: u.Finalize.Metadata,
 	})
 	if err != nil {
 		return err
 	}
 	failpoint.Hit("finalize/meta")
+	f.Enlist(ctx, v)
 	_, err = f.Videos.Public(ctx, u.VideoID) // fills the cache
 	return err
 }

@@ -100,6 +100,7 @@ func (w *world) finalizer() *finalize.Finalizer {
 	return &finalize.Finalizer{
 		Uploads: w.uploads, Locks: w.locks, Markers: media.Markers{Store: w.media}, Videos: w.videos, Audit: w.log, Enqueue: w.tasks.enqueue,
 		Checksum:  upload.Checksum,
+		Enlist:    func(context.Context, vault.Video) {},
 		Accepts:   func(contentType string) bool { return strings.HasPrefix(contentType, "video/") },
 		Announce:  func(context.Context, *vault.Upload, string, string) error { return nil },
 		Transcode: true, Now: time.Now, Metrics: finalize.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),

@@ -71,6 +71,16 @@ func (p Progress) SetProgress(ctx context.Context, id vault.VideoID, done float6
 	}
 }
 
+// Drop forgets what was noted for a video.
+func (p Progress) Drop(ctx context.Context, id vault.VideoID) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	if err := p.Client.Del(ctx, ProgressKey(id)).Err(); err != nil {
+		return fmt.Errorf("redisdb: drop progress: %w", err)
+	}
+	return nil
+}
+
 // Progress returns what was last noted for a video, and whether anything was lately.
 func (p Progress) Progress(ctx context.Context, id vault.VideoID) (float64, bool) {
 	ctx, cancel := context.WithTimeout(ctx, asideTimeout)

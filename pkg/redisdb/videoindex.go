@@ -38,25 +38,44 @@ type Owned struct {
 
 func shelfOf(id vault.VideoID) string { return string(id[:shelfLength]) }
 
-// Add puts videos into the index. A repeat does nothing.
+// addScript puts videos on their shelves, and the shelves into their sets.
+//
+//	KEYS  the hash of owners, then sets
+//	ARGV  how many arguments tell of owners, those as HSET wants them; then for each set: how many follow, those as ZADD wants
+var addScript = redis.NewScript(`
+local n = tonumber(ARGV[1])
+if n > 0 then redis.call('HSET', KEYS[1], unpack(ARGV, 2, n + 1)) end
+local at = n + 2
+for k = 2, #KEYS do
+  n = tonumber(ARGV[at])
+  redis.call('ZADD', KEYS[k], unpack(ARGV, at + 1, at + n))
+  at = at + n + 1
+end
+return 0`)
+
+// Add puts some hundred videos at most into the index, all or none. A repeat does nothing.
 func (x VideoIndex) Add(ctx context.Context, videos ...Owned) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	_, err := x.Client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		for _, v := range videos {
-			owners := []string{""}
-			if v.Owner != "" {
-				owners = append(owners, v.Owner)
-				p.HSet(ctx, ownersKey, string(v.ID), v.Owner)
-			}
-			for _, owner := range owners {
-				p.ZAdd(ctx, VideosOfKey(owner), redis.Z{Member: shelfOf(v.ID)})
-				p.ZAdd(ctx, ShelfKey(shelfOf(v.ID), owner), redis.Z{Member: string(v.ID)})
-			}
+	args := []any{0}
+	sets := map[string][]any{}
+	put := func(set, member string) { sets[set] = append(sets[set], 0, member) }
+	for _, v := range videos {
+		name, id := shelfOf(v.ID), string(v.ID)
+		put(ShelfKey(name, ""), id)
+		put(VideosOfKey(""), name)
+		if v.Owner != "" {
+			args = append(args, id, v.Owner)
+			put(ShelfKey(name, v.Owner), id)
+			put(VideosOfKey(v.Owner), name)
 		}
-		return nil
-	})
-	return unavailable("add videos to the index", err)
+	}
+	args[0] = len(args) - 1
+	keys := []string{ownersKey}
+	for set, members := range sets {
+		keys, args = append(keys, set), append(append(args, len(members)), members...)
+	}
+	return unavailable("add videos to the index", addScript.Run(ctx, x.Client, keys, args...).Err())
 }
 
 // removeScript takes a video from its shelves, and a shelf that is empty then from its set.
@@ -110,9 +129,9 @@ func (x VideoIndex) Before(ctx context.Context, owner string, id vault.VideoID, 
 	for {
 		var is *redis.IntCmd
 		var names *redis.StringSliceCmd
-		_, err = x.Client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			is = p.Exists(ctx, completeKey)
+		_, err = x.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			names = p.ZRevRangeByLex(ctx, VideosOfKey(owner), &redis.ZRangeBy{Max: from, Min: "-", Count: shelvesAtOnce})
+			is = p.Exists(ctx, completeKey)
 			return nil
 		})
 		if err != nil || is.Val() == 0 {
@@ -133,7 +152,7 @@ func (x VideoIndex) Before(ctx context.Context, owner string, id vault.VideoID, 
 	}
 }
 
-// fromShelves looks into shelves. It looks at the same moment whether the index is complete.
+// fromShelves looks into shelves, and then whether the index is complete: it was not wiped before, or it says so.
 func (x VideoIndex) fromShelves(ctx context.Context, owner string, names []string, before vault.VideoID, most int) (ids []vault.VideoID, complete bool, err error) {
 	limit := "+"
 	if before != "" {
@@ -141,11 +160,11 @@ func (x VideoIndex) fromShelves(ctx context.Context, owner string, names []strin
 	}
 	var is *redis.IntCmd
 	found := make([]*redis.StringSliceCmd, len(names))
-	_, err = x.Client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		is = p.Exists(ctx, completeKey)
+	_, err = x.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, name := range names {
 			found[i] = p.ZRevRangeByLex(ctx, ShelfKey(name, owner), &redis.ZRangeBy{Max: limit, Min: "-", Count: int64(most)})
 		}
+		is = p.Exists(ctx, completeKey)
 		return nil
 	})
 	if err != nil {

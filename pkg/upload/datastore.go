@@ -48,6 +48,9 @@ func (s dataStore) GetUpload(ctx context.Context, name string) (handler.Upload, 
 	if err != nil {
 		return nil, tusError(err)
 	}
+	if u.Deleted {
+		return nil, handler.ErrNotFound
+	}
 	if u.Expired(s.now()) {
 		return nil, handler.NewError("ERR_UPLOAD_EXPIRED", "the upload has expired; create a new one", http.StatusGone)
 	}

@@ -206,7 +206,7 @@ func (h *Handler) Status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if u.Expired(h.Now()) {
+	if u.Deleted || u.Expired(h.Now()) {
 		return errNotFound()
 	}
 	w.Header().Set("Cache-Control", "no-store")

@@ -25,8 +25,13 @@ func NewUploadID() UploadID { return UploadID(newID()) }
 func NewVideoID() VideoID { return VideoID(newID()) }
 
 // Time is when the id was made; the zero time for one that is not of version 7.
-func (id UploadID) Time() time.Time {
-	u, err := uuid.Parse(string(id))
+func (id UploadID) Time() time.Time { return timeOf(string(id)) }
+
+// Time is when the id was made; the zero time for one that is not of version 7.
+func (id VideoID) Time() time.Time { return timeOf(string(id)) }
+
+func timeOf(id string) time.Time {
+	u, err := uuid.Parse(id)
 	if err != nil || u.Version() != 7 {
 		return time.Time{}
 	}
