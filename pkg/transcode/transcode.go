@@ -122,9 +122,9 @@ func (t *Transcoder) attempt(ctx context.Context, id vault.VideoID, final, reuse
 		return err
 	}
 	ended := j.end(ctx, err, final)
-	if errors.Is(err, errOvertaken) || errors.Is(ended, errOvertaken) {
-		// Not a failure: the video is another worker's, who may have taken our work folder from under ffmpeg.
-		t.Log.WarnContext(ctx, "transcode abandoned: another worker has the video", "videoId", id, "attempt", j.attempt, "error", err)
+	if errors.Is(err, errOvertaken) || errors.Is(ended, errOvertaken) || vault.KindOf(ended) == vault.NotFound {
+		// Not a failure: the video is another worker's, or was deleted; our work folder may have gone from under ffmpeg.
+		t.Log.WarnContext(ctx, "transcode abandoned: another worker has the video, or it was deleted", "videoId", id, "attempt", j.attempt, "error", err)
 		return nil
 	}
 	return ended
