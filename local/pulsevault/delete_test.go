@@ -85,3 +85,44 @@ func wantNothingOf(t *testing.T, p place, id string) {
 	}
 	t.Errorf("left behind: %v", left)
 }
+
+// A video is deleted while a worker is at it, whole or in pieces. The worker lets go, publishes nothing, and leaves nothing.
+func TestDeletedWhileItIsTranscoded(t *testing.T) {
+	content, err := os.ReadFile(longClip(t, 15))
+	if err != nil {
+		t.Fatal(err)
+	}
+	onEachHost(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		for _, pieces := range []string{"0", "7"} {
+			t.Run("pieces "+pieces, func(t *testing.T) {
+				t.Parallel()
+				p := newPlace(t)
+				host := p.start("PIECE_SECONDS=" + pieces)
+				s := &story{client: client{t, host.url}, content: content}
+				if s.location, err = s.create(len(content)); err == nil {
+					err = s.send(len(content)/3 + 1)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s.videoID, err = s.finalize(s.location); err != nil {
+					t.Fatal(err)
+				}
+				link := s.sign(s.videoID, "original.mp4")
+				s.await(s.videoID, "transcoding")
+				s.do(http.StatusNoContent, "DELETE", "/videos/"+s.videoID, nil)
+				s.wantDeleted(link)
+				wantNothingOf(t, p, s.videoID)
+				host.stop()
+				wantNothingOf(t, p, s.videoID)
+				wantNoOrphans(t, p.root)
+				p.verifyAudit()
+				eachEntry(t, p.kept, func(_, action string) {
+					if action == "video.transcoded" || action == "video.transcode_failed" {
+						t.Errorf("the audit log tells of %s", action)
+					}
+				})
+			})
+		}
+	})
+}

@@ -73,10 +73,10 @@ func (j *job) holds(v vault.Video) bool {
 	return v.Attempt == j.attempt && v.Status == vault.Transcoding
 }
 
-// compare looks whether the video is still this attempt's; if not, the error is errOvertaken.
+// compare looks whether the video is still this attempt's; if not, be it that it was deleted, the error is errOvertaken.
 func (j *job) compare(ctx context.Context) error {
 	v, err := j.Videos.Get(ctx, j.video.VideoID)
-	if err == nil && !j.holds(v) {
+	if err == nil && !j.holds(v) || vault.KindOf(err) == vault.NotFound {
 		err = errOvertaken
 	}
 	return err

@@ -100,6 +100,14 @@ func (j *job) split(ctx context.Context, p Plan, last bool, pieces []piece) erro
 	if err != nil {
 		return err
 	}
+	unlock, err := j.Store.Lock(ctx, j.video.VideoID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := j.compare(ctx); err != nil {
+		return err
+	}
 	if _, err = j.Store.Write(ctx, splitKey(j.video.VideoID, j.attempt, splitPlan), data, media.None); err != nil {
 		return fmt.Errorf("write plan of pieces: %w", err)
 	}
