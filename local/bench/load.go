@@ -39,8 +39,9 @@ func get(host, target string, headers ...string) []byte {
 	return []byte("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(append(headers, "\r\n"), "\r\n"))
 }
 
-func post(host, target, body string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", target, host, len(body), body)
+func post(host, target, body string, headers ...string) []byte {
+	headers = append(headers, "Content-Type: application/json")
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n%s", target, host, strings.Join(headers, "\r\n"), len(body), body)
 }
 
 // bear sends a load to a server for a while. The client shares the processor with it, so it does as little as it can: it

@@ -38,6 +38,7 @@ var measurements = rig.Measurements[*bench]{
 	{Name: "upload", Run: measureUpload}, // and finalize, which needs an upload
 	{Name: "memory", Run: measureMemory},
 	{Name: "stream", Run: measureStream}, // and sign
+	{Name: "auth", Run: measureAuth},     // against the same without
 	{Name: "functions", Run: measureFunctions},
 }
 
@@ -114,9 +115,9 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 }
 
 // startServer starts a server without a transcoder in a folder of its own.
-func (b *bench) startServer(ctx context.Context, name string) (*rig.Server, error) {
-	return rig.Start(ctx, b.binary, filepath.Join(b.dir, name), "WORKER_CONCURRENCY=0", "LOG_LEVEL=warn",
-		"MAX_UPLOAD_SIZE="+strconv.FormatInt(max(b.size, 10<<30), 10))
+func (b *bench) startServer(ctx context.Context, name string, settings ...string) (*rig.Server, error) {
+	return rig.Start(ctx, b.binary, filepath.Join(b.dir, name), append(settings, "WORKER_CONCURRENCY=0", "LOG_LEVEL=warn",
+		"MAX_UPLOAD_SIZE="+strconv.FormatInt(max(b.size, 10<<30), 10))...)
 }
 
 func (b *bench) cleanUp() error {

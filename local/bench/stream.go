@@ -43,7 +43,7 @@ func measureStream(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 	}
 	defer s.Stop()
 	host := strings.TrimPrefix(s.URL, "http://")
-	id, err := b.storeVideo(ctx, s)
+	id, err := b.storeVideo(ctx, "stream", &rig.Client{Base: s.URL})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func measureStream(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 			p.stop()
 		}
 	}()
-	loads, err := streamLoads(ctx, host, id)
+	loads, err := streamLoads(ctx, host, id, "")
 	if err != nil {
 		return nil, err
 	}
@@ -72,9 +72,9 @@ func measureStream(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 	return append(rows, audit...), err
 }
 
-// storeVideo makes a video with a segment and a playlist of three hours, and returns its id.
-func (b *bench) storeVideo(ctx context.Context, s *rig.Server) (string, error) {
-	c := &rig.Client{Base: s.URL}
+// storeVideo makes a video with a segment and a playlist of three hours, on the server with a folder of that name, and
+// returns its id.
+func (b *bench) storeVideo(ctx context.Context, server string, c *rig.Client) (string, error) {
 	u, _, err := c.Upload(ctx, b.small, smallSize)
 	if err != nil {
 		return "", err
@@ -89,7 +89,7 @@ func (b *bench) storeVideo(ctx context.Context, s *rig.Server) (string, error) {
 		fmt.Fprintf(&playlist, "#EXTINF:6.000000,\n240p_%03d.ts\n", n)
 	}
 	playlist.WriteString("#EXT-X-ENDLIST\n")
-	folder := filepath.Join(b.dir, "stream", "videos", id, "hls")
+	folder := filepath.Join(b.dir, server, "videos", id, "hls")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
@@ -107,9 +107,14 @@ func (b *bench) storeVideo(ctx context.Context, s *rig.Server) (string, error) {
 	return id, os.Chmod(b.dir, 0o755)
 }
 
-func streamLoads(ctx context.Context, host, id string) ([]streamed, error) {
+// streamLoads are what is asked of a video, with an API key where the server wants one.
+func streamLoads(ctx context.Context, host, id, key string) ([]streamed, error) {
+	var who []string
+	if key != "" {
+		who = []string{"Authorization: Bearer " + key}
+	}
 	link := func(path string) (string, load, error) {
-		sign := load{post(host, "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":%q,"expiresIn":3600}`, id, path)), "200", 0}
+		sign := load{post(host, "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":%q,"expiresIn":3600}`, id, path), who...), "200", 0}
 		_, body, err := answer(ctx, host, sign)
 		var signed struct{ URL string }
 		if err == nil {

@@ -21,6 +21,7 @@ import (
 // Client speaks to a server as any tus client does.
 type Client struct {
 	Base string // URL without a slash at its end
+	Key  string // API key, where the server wants one
 	http http.Client
 }
 
@@ -137,6 +138,9 @@ func (c *Client) do(ctx context.Context, method, to string, body io.Reader, head
 		req.ContentLength = info.Size() // so that it goes out as it is, straight from the page cache
 	}
 	req.Header.Set("Tus-Resumable", "1.0.0")
+	if c.Key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Key)
+	}
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
