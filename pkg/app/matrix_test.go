@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -30,7 +31,7 @@ var matrix = map[string]map[string]string{
 	"DELETE /uploads/{id}":           {"nobody": "401", "wrong": "401", "uploader": "204 404 404", "viewer": "403", "service": "204 204 404", "admin": "204 204 404"},
 	"GET /uploads/status/{id}":       {"nobody": "401", "wrong": "401", "uploader": "200 404 404", "viewer": "403", "service": "200 200 404", "admin": "200 200 404"},
 	"POST /uploads/finalize":         {"nobody": "401", "wrong": "401", "uploader": "200 404 404", "viewer": "403", "service": "200 200 404", "admin": "200 200 404"},
-	"POST /media/sign":               {"nobody": "401", "wrong": "401", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
+	"POST /media/sign":               {"nobody": "401", "wrong": "401", "uploader": "200 404 404", "viewer": "200 200 404", "service": "200 200 404", "admin": "200 200 404"},
 	"GET /media/videos/{id}/{path+}": {"nobody": "401", "wrong": "401", "uploader": "401", "viewer": "401", "service": "401", "admin": "401"},
 	"GET /":                          {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
 	"GET /healthz":                   {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
@@ -123,7 +124,18 @@ func (n tenant) upload(owner string, have int) string {
 	return path.Base(header.Get("Location"))
 }
 
-// request asks for a route about an upload in a role, and returns the status.
+// store makes a video of an owner's.
+func (n tenant) store(owner string) string {
+	n.t.Helper()
+	status, _, text := n.as("service", "POST", "/uploads/finalize", fmt.Appendf(nil, `{"uploadId":%q,"filename":"a.mp4"}`, n.upload(owner, len(video))))
+	var stored struct{ VideoID string }
+	if err := json.Unmarshal([]byte(text), &stored); err != nil || status != http.StatusOK {
+		n.t.Fatal(status, text, err)
+	}
+	return stored.VideoID
+}
+
+// request asks for a route about an upload, or a video, in a role, and returns the status.
 func (n tenant) request(role, route, id string) (int, string) {
 	method, address, _ := strings.Cut(route, " ")
 	var body []byte
@@ -173,12 +185,14 @@ func (n tenant) check(route, role, want string) {
 	statuses := strings.Fields(want)
 	for i, of := range []string{"the " + role, "somebody else", ""} {
 		id := string(vault.NewUploadID())
-		if of != "" {
-			have := 10
-			if strings.HasSuffix(route, "/finalize") {
-				have = len(video)
-			}
-			id = n.upload(of, have)
+		switch {
+		case of == "":
+		case strings.HasSuffix(route, "/sign"):
+			id = n.store(of)
+		case strings.HasSuffix(route, "/finalize"):
+			id = n.upload(of, len(video))
+		default:
+			id = n.upload(of, 10)
 		}
 		status, text := n.request(role, route, id)
 		if strconv.Itoa(status) != statuses[min(i, len(statuses)-1)] {
