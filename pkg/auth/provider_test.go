@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,8 +11,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,4 +240,47 @@ func TestATokenEndsThoughItIsRemembered(t *testing.T) {
 	}
 	c.pass(31 * time.Second)
 	refused(t, ours, token, auth.TokenExpired)
+}
+
+// 10,000 tokens that say or are signed as something else than a good one are refused, and none has us ask the provider more
+// than once in its time.
+func TestNoOtherTokenIsAccepted(t *testing.T) {
+	p, c := startProvider(t), &clock{now: start}
+	r, e := signers(t)
+	p.keys["r"], p.keys["e"] = r, e
+	ours := p.accepts(c)
+	good := []string{sign(t, jose.RS256, r, "r", p.claims(nil)), sign(t, jose.ES256, e, "e", p.claims(nil))}
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	random := mathrand.New(mathrand.NewPCG(3, 4))
+	tried := 0
+	for i := 0; tried < 10_000; i++ {
+		token := []byte(good[i%2])
+		from, to := random.IntN(len(token)), len(token) // everything behind that, or
+		if i%4 < 2 {
+			to = from + 1 // one character
+		}
+		for j := from; j < to; j++ {
+			token[j] = letters[random.IntN(len(letters))]
+		}
+		if sameBytes(string(token), good[i%2]) {
+			continue
+		}
+		tried++
+		if caller, err := ours.Authenticate(t.Context(), string(token)); err == nil || caller.Name != "" || caller.Roles != nil {
+			t.Fatalf("%s is accepted as %+v", token, caller)
+		}
+	}
+	if p.fetched > 1 {
+		t.Errorf("the provider was asked %d times", p.fetched)
+	}
+}
+
+// sameBytes reports whether two tokens are the same but for bits of base64 that stand for nothing.
+func sameBytes(a, b string) bool {
+	left, right := strings.Split(a, "."), strings.Split(b, ".")
+	return slices.EqualFunc(left, right, func(x, y string) bool {
+		dx, errX := base64.RawURLEncoding.DecodeString(x)
+		dy, errY := base64.RawURLEncoding.DecodeString(y)
+		return errX == nil && errY == nil && bytes.Equal(dx, dy)
+	})
 }
