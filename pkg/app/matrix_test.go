@@ -33,6 +33,9 @@ var matrix = map[string]map[string]string{
 	"POST /uploads/finalize":         {"nobody": "401", "wrong": "401", "uploader": "200 404 404", "viewer": "403", "service": "200 200 404", "admin": "200 200 404"},
 	"POST /media/sign":               {"nobody": "401", "wrong": "401", "uploader": "200 404 404", "viewer": "200 200 404", "service": "200 200 404", "admin": "200 200 404"},
 	"GET /media/videos/{id}/{path+}": {"nobody": "401", "wrong": "401", "uploader": "401", "viewer": "401", "service": "401", "admin": "401"},
+	"GET /videos":                    {"nobody": "401", "wrong": "401", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
+	"GET /videos/{id}":               {"nobody": "401", "wrong": "401", "uploader": "200 404 404", "viewer": "200 200 404", "service": "200 200 404", "admin": "200 200 404"},
+	"DELETE /videos/{id}":            {"nobody": "401", "wrong": "401", "uploader": "403", "viewer": "403", "service": "403", "admin": "204 204 404"},
 	"GET /":                          {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
 	"GET /healthz":                   {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
 	"GET /readyz":                    {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
@@ -187,7 +190,7 @@ func (n tenant) check(route, role, want string) {
 		id := string(vault.NewUploadID())
 		switch {
 		case of == "":
-		case strings.HasSuffix(route, "/sign"):
+		case strings.HasSuffix(route, "/sign"), strings.HasSuffix(route, " /videos/{id}"):
 			id = n.store(of)
 		case strings.HasSuffix(route, "/finalize"):
 			id = n.upload(of, len(video))

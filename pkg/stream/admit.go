@@ -76,7 +76,7 @@ func (s *Streamer) denySign(r *http.Request, o *offer, caller auth.Caller, reaso
 		return
 	}
 	e := audit.Event{
-		Action: "sign.denied", RequestID: web.RequestID(r), UserID: caller.Name, Address: web.Client(r), VideoID: o.VideoID,
+		Action: "sign.denied", RequestID: web.RequestID(r), UserID: caller.UserID(), Address: web.Client(r), VideoID: o.VideoID,
 		Details: map[string]any{"reason": reason},
 	}
 	if len(o.Path) <= maxNamed {

@@ -199,7 +199,7 @@ func (s *Streamer) sanction(r *http.Request, o *offer) error {
 		s.denySign(r, o, caller, reason)
 		return errNoVideo()
 	}
-	o.claims = token.Claims{KeyID: caller.KeyID, User: caller.Name}
+	o.claims = token.Claims{KeyID: caller.KeyID, User: caller.UserID()}
 	if o.Bind != nil {
 		if o.claims.Bind = web.Client(r); o.claims.Bind == "" {
 			return vault.Errorf(vault.Invalid, "address_unknown", "your address cannot be told here, so no link can be bound to it; leave bind out")

@@ -41,7 +41,7 @@ type one struct {
 
 // ServeOne answers GET /videos/{id}. It asks nobody but the media store.
 func (c *Collection) ServeOne(w http.ResponseWriter, r *http.Request) error {
-	v, e, err := c.find(r.Context(), auth.From(r.Context()), auth.ReadVideo, r.PathValue("id"))
+	v, e, err := c.find(r, auth.ReadVideo)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,11 @@ func answer(w http.ResponseWriter, r *http.Request, v any) error {
 // ServeDelete answers DELETE /videos/{id}.
 func (c *Collection) ServeDelete(w http.ResponseWriter, r *http.Request) error {
 	caller := auth.From(r.Context())
-	v, _, err := c.find(r.Context(), caller, auth.Delete, r.PathValue("id"))
+	if !c.Policy.MayAny(caller, auth.Delete) {
+		c.denied(r, auth.Delete, "role")
+		return vault.Errorf(vault.Forbidden, "forbidden", "your roles do not allow that")
+	}
+	v, _, err := c.find(r, auth.Delete)
 	if err != nil {
 		return err
 	}
@@ -82,9 +86,26 @@ func (c *Collection) ServeDelete(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// denied records that somebody was refused. What stands for an id in the address anybody may have made up, at any length.
+func (c *Collection) denied(r *http.Request, a auth.Action, reason string) {
+	if c.Denials == nil {
+		return
+	}
+	caller := auth.From(r.Context())
+	e := audit.Event{
+		Action: "video.denied", RequestID: web.RequestID(r), UserID: caller.UserID(), Address: web.Client(r),
+		Details: map[string]any{"reason": reason, "for": a},
+	}
+	if id, err := vault.ParseVideoID(r.PathValue("id")); err == nil {
+		e.VideoID = string(id)
+	}
+	caller.Explain(e.UserID, e.Details)
+	c.Denials.Denied(r.Context(), e)
+}
+
 // note records what somebody has looked at before they see it.
 func (c *Collection) note(r *http.Request, e audit.Event) error {
-	e.RequestID, e.UserID, e.Address = web.RequestID(r), auth.From(r.Context()).Name, web.Client(r)
+	e.RequestID, e.UserID, e.Address = web.RequestID(r), auth.From(r.Context()).UserID(), web.Client(r)
 	if err := c.Audit.Note(r.Context(), audit.Access, e); err != nil {
 		return vault.Errorf(vault.Unavailable, "audit_unavailable", "the access cannot be recorded now, so nothing is shown; try again").Because(err)
 	}

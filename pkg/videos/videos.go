@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"pulsevault/pkg/audit"
@@ -63,6 +64,11 @@ type Auditor interface {
 	Note(ctx context.Context, c audit.Category, e audit.Event) error
 }
 
+// Denials keeps the record of who was refused what, in the category auth, and no more of it than the log can bear.
+type Denials interface {
+	Denied(ctx context.Context, e audit.Event)
+}
+
 // Collection is all videos. Any number of processes may have the same one.
 type Collection struct {
 	Records  Records
@@ -70,6 +76,7 @@ type Collection struct {
 	Store    Store
 	Policy   auth.Policy
 	Audit    Auditor
+	Denials  Denials // nil records none
 	Deletion Deletion
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -126,18 +133,25 @@ func (c *Collection) look(ctx context.Context, id vault.VideoID) (v vault.Video,
 	return vault.Video{VideoID: id}, Entry{VideoID: id, UploadedAt: id.Time().UTC(), Damaged: true}, nil
 }
 
-// find returns a video of which the caller may do something. One that is not there and one that is not the caller's are the
-// same error.
-func (c *Collection) find(ctx context.Context, caller auth.Caller, a auth.Action, name string) (vault.Video, Entry, error) {
-	id, err := vault.ParseVideoID(name)
+// find returns the video that a request names, if the caller may do something to it. One that is not there and one that is
+// not the caller's are the same error.
+func (c *Collection) find(r *http.Request, a auth.Action) (vault.Video, Entry, error) {
+	id, err := vault.ParseVideoID(r.PathValue("id"))
 	if err != nil {
 		return vault.Video{}, Entry{}, errNotFound()
 	}
-	v, e, err := c.look(ctx, id)
-	if vault.KindOf(err) == vault.NotFound || err == nil && !c.Policy.May(caller, a, v.UserID) {
-		return vault.Video{}, Entry{}, errNotFound()
+	v, e, err := c.look(r.Context(), id)
+	reason := ""
+	switch {
+	case vault.KindOf(err) == vault.NotFound && err != nil:
+		reason = "not_there"
+	case err == nil && !c.Policy.May(auth.From(r.Context()), a, v.UserID):
+		reason = "not_yours"
+	default:
+		return v, e, err
 	}
-	return v, e, err
+	c.denied(r, a, reason)
+	return vault.Video{}, Entry{}, errNotFound()
 }
 
 func errNotFound() error {
