@@ -40,8 +40,8 @@ func TestAClinicThatHasEverythingOn(t *testing.T) {
 // Each setting that weakens an answer is found, with what to do, at each safeguard that it weakens and at no other.
 func TestWhatIsOffIsFound(t *testing.T) {
 	for setting, paragraphs := range map[string][]string{
-		"AUTH_MODE=none":                    {"(a)(1)", "(a)(2)(i)", "(a)(2)(ii)", "(c)(1)", "(d)"},
-		"AUTH_MODE=":                        {"(a)(1)", "(a)(2)(i)", "(a)(2)(ii)", "(c)(1)", "(d)"},
+		"AUTH_MODE=none":                    {"(a)(1)", "(a)(1)", "(a)(2)(i)", "(a)(2)(ii)", "(c)(1)", "(d)"},
+		"AUTH_MODE=":                        {"(a)(1)", "(a)(1)", "(a)(2)(i)", "(a)(2)(ii)", "(c)(1)", "(d)"},
 		"HMAC_SECRET=":                      {"(a)(1)"},
 		"APP_ENV=development":               {"(a)(1)"},
 		"CORS_ORIGINS=*":                    {"(a)(1)"},

@@ -16,7 +16,7 @@ func accessControl() Safeguard {
 			{
 				Answer:   "Whoever asks for anything but the server's health signs in, and one table says what each role may do; what is not in it is refused.",
 				Settings: []string{"AUTH_MODE", "ALLOW_UNAUTHENTICATED"},
-				Tests:    []string{"pkg/auth TestTable"},
+				Tests:    []string{"pkg/auth TestTable", "pkg/app TestWhoMayDoWhat", "pkg/app TestEveryRouteSaysWhatItIsFor"},
 				off:      anybody,
 			},
 			{
@@ -24,6 +24,12 @@ func accessControl() Safeguard {
 				Settings: []string{"HMAC_SECRET", "APP_ENV"},
 				Tests:    []string{"pkg/token TestVerify", "pkg/stream TestTokenIsWanted", "pkg/stream TestPlaylistsAreSignedOnTheWayOut"},
 				off:      developmentSecret,
+			},
+			{
+				Answer:   "A link says who has signed it with which key, ends with the key, and may be bound to the client's address.",
+				Settings: []string{"AUTH_MODE"},
+				Tests:    []string{"pkg/stream TestLinksSayWhoSignedThem", "pkg/stream TestRevokedKeysLinksEnd", "pkg/stream TestBoundLinks", "local/pulsevault TestKeysEndEverywhere"},
+				off:      anybody,
 			},
 			{
 				Answer:   "Pages of other origins may use the API from a browser only if they are named, and every answer tells browsers what they may not do with it.",
@@ -49,7 +55,7 @@ func userIdentification() Safeguard {
 		Measures: []Measure{{
 			Answer:   "The name of the key, or the user of the identity provider, is the userId of everything that is done; nobody takes another's but a service.",
 			Settings: []string{"AUTH_MODE"},
-			Tests:    []string{"pkg/auth TestTable"},
+			Tests:    []string{"pkg/app TestWhoeverActsIsOnRecord", "pkg/auth TestTokensOfAProvider", "pkg/auth TestKeys"},
 			off:      anybody,
 		}},
 		Clinic: "One key, or one account, for each person or program.",
@@ -62,7 +68,7 @@ func emergencyAccess() Safeguard {
 		Measures: []Measure{{
 			Answer:   "Whoever is signed in gets a link of 15 minutes to any video for a reason that is put on record.",
 			Settings: []string{"AUTH_MODE"},
-			Tests:    []string{"pkg/auth TestTable"},
+			Tests:    []string{"pkg/stream TestEmergency", "pkg/app TestEmergenciesAreListedWithTheirUses"},
 			off: func(s Settings) string {
 				if s("AUTH_MODE") == "" || s("AUTH_MODE") == "none" {
 					return "AUTH_MODE=none lets anybody in at any time, so that an emergency is not on record as one"
@@ -108,6 +114,16 @@ func auditControls() Safeguard {
 				Settings: []string{"AUDIT_DIR"},
 				Tests:    []string{"pkg/audit TestVerifyFindsTampering", "local/pulsevault TestAuditVerifyFindsTampering"},
 			},
+			{
+				Answer:   "The ends of all chains are signed together every minute, so that an outsider with the public key and a copy finds a log that was rewritten whole.",
+				Settings: []string{"AUDIT_SIGNING_KEY"},
+				Tests:    []string{"pkg/audit TestRandomMutationsAreFound", "pkg/audit TestEightProcessesUnderKill", "local/pulsevault TestAuditorsCopy"},
+			},
+			{
+				Answer:   "Who was refused what, and why, is in the log too.",
+				Settings: []string{"AUTH_MODE"},
+				Tests:    []string{"pkg/app TestRefusalsAreRecordedAndCounted", "pkg/stream TestDenialsAreRecordedWithTheirReason"},
+			},
 		},
 		Clinic: "Reading the log, verifying it on a schedule and away from the machine, and keeping it for six years (164.316(b)(2)(i)).",
 	}
@@ -124,7 +140,7 @@ func integrity() Safeguard {
 			{
 				Answer:   "Videos are removed by administrators only, or by their owners where that is allowed; the audit log keeps the entry.",
 				Settings: []string{"AUTH_MODE", "OWNER_DELETE"},
-				Tests:    []string{"pkg/auth TestTable", "pkg/auth TestOwnersMayDeleteWhereTheSettingAllows"},
+				Tests:    []string{"local/pulsevault TestKilledAtEachArrowOfADeletion", "pkg/videos TestDeletionLeavesNothing", "pkg/auth TestOwnersMayDeleteWhereTheSettingAllows"},
 				off:      anybody,
 			},
 		},
@@ -152,7 +168,7 @@ func entityAuthentication() Safeguard {
 			{
 				Answer:   "A caller shows an API key, of which only the hash is kept, or a token of the clinic's identity provider, whose signature, issuer, audience and time are checked.",
 				Settings: []string{"AUTH_MODE", "OIDC_ISSUER", "OIDC_AUDIENCE"},
-				Tests:    []string{"pkg/auth TestTable"},
+				Tests:    []string{"pkg/auth TestNoOtherKeyIsAccepted", "pkg/auth TestTokensOfAProvider", "pkg/auth TestKeysOfAProviderRotate", "local/pulsevault TestKeysEndEverywhere"},
 				off:      anybody,
 			},
 			{
