@@ -28,11 +28,17 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	onEachHost(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		p := newPlace(t)
 		random := func() string { return hex.EncodeToString(randomBytes(24)) }
-		settings := append([]string{"HMAC_SECRET=" + random(), "HMAC_SECRET_PREVIOUS=" + random(), "LOG_LEVEL=debug"}, p.settings...)
+		settings := append([]string{"HMAC_SECRET=" + random(), "HMAC_SECRET_PREVIOUS=" + random(), "LOG_LEVEL=debug", "AUTH_MODE=apikey"}, p.settings...)
+		shown, err := keysCommand(t, p.root, settings, "create", "--name", "the clinic", "--role", "admin,service")
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := strings.TrimSpace(shown)
 		commands := watchCommands(t)
 		processes := startAll(p, settings)
 		secrets := secretsOf(t, p.root, settings)
-		s := &scribe{tokens: map[string]bool{}}
+		secrets["the API key"] = key[len("pv_0badc0de_"):]
+		s := &scribe{tokens: map[string]bool{}, key: key}
 		c := client{t, s.before(t, processes[0].url)}
 		everythingHappens(c)
 		for _, process := range processes {
@@ -46,7 +52,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 		s.note("the arguments of a process, or the environment of ffmpeg", seen)
 		s.noteFiles(t, p.root)
 		s.noteFiles(t, p.kept)
-		if len(s.tokens) < 8 || len(secrets) < 2 {
+		if len(s.tokens) < 8 || len(secrets) < 3 {
 			t.Errorf("%d tokens, %d secrets", len(s.tokens), len(secrets))
 		}
 		s.wantNone(t, secrets)
@@ -140,6 +146,7 @@ func watchCommands(t *testing.T) (seen func() string) {
 // scribe notes what a host says, and the tokens that it hands out.
 type scribe struct {
 	mu     sync.Mutex
+	key    string // that every request shows
 	tokens map[string]bool
 	said   []remark
 }
@@ -163,7 +170,10 @@ func (s *scribe) before(t *testing.T, host string) (address string) {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Set("Authorization", "Bearer "+s.key)
+		},
 		ModifyResponse: func(a *http.Response) error {
 			body, err := io.ReadAll(a.Body)
 			a.Body = io.NopCloser(bytes.NewReader(body))
