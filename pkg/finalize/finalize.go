@@ -78,6 +78,8 @@ type Finalizer struct {
 	// Checksum returns the lower-case hex SHA-256 of a complete upload.
 	Checksum func(u vault.Upload) (string, error)
 	Enqueue  func(ctx context.Context, t vault.Task) error
+	// Gone reports whether somebody has begun to delete a video. What store has left of one that is gone is taken away again.
+	Gone func(ctx context.Context, id vault.VideoID) (bool, error)
 	// Enlist puts a video that has its record where videos are listed. What comes of it is not finalize's business.
 	Enlist func(ctx context.Context, v vault.Video)
 	// Announce tells of a complete upload what a crash has kept from being told when its last piece came.
@@ -166,7 +168,7 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 		return u, err
 	}
 	if u.Deleted {
-		return u, vault.Errorf(vault.NotFound, "video_deleted", "the video that this upload became has been deleted; upload the file again")
+		return u, errDeleted()
 	}
 	if u.Expired(f.Now()) {
 		return u, vault.Errorf(vault.NotFound, "upload_not_found", "the upload has expired; upload the file again")
@@ -250,8 +252,19 @@ func (f *Finalizer) accept(ctx context.Context, u vault.Upload, req Request) (va
 	return u, nil
 }
 
+func errDeleted() error {
+	return vault.Errorf(vault.NotFound, "video_deleted", "the video that this upload became has been deleted; upload the file again")
+}
+
 func (f *Finalizer) carryOut(ctx context.Context, u vault.Upload, req Request) (vault.Upload, error) {
-	if err := f.store(ctx, u); err != nil {
+	err := f.store(ctx, u)
+	gone, goneErr := f.Gone(ctx, u.VideoID) // after the record was made: who deletes says so before they remove it
+	switch {
+	case goneErr != nil:
+		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, goneErr)
+	case gone:
+		return u, errDeleted()
+	case err != nil:
 		return u, fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
 	}
 	if err := f.Audit.Append(ctx, audit.Upload, event(u, req)); err != nil {

@@ -36,6 +36,7 @@ import (
 
 // world is one directory with uploads and videos, and any number of finalizers on it.
 type world struct {
+	gone    map[vault.VideoID]bool // that somebody deletes
 	t       *testing.T
 	root    string
 	uploads *upload.Dir
@@ -101,6 +102,7 @@ func (w *world) finalizer() *finalize.Finalizer {
 		Uploads: w.uploads, Locks: w.locks, Markers: media.Markers{Store: w.media}, Videos: w.videos, Audit: w.log, Enqueue: w.tasks.enqueue,
 		Checksum:  upload.Checksum,
 		Enlist:    func(context.Context, vault.Video) {},
+		Gone:      func(_ context.Context, id vault.VideoID) (bool, error) { return w.gone[id], nil },
 		Accepts:   func(contentType string) bool { return strings.HasPrefix(contentType, "video/") },
 		Announce:  func(context.Context, *vault.Upload, string, string) error { return nil },
 		Transcode: true, Now: time.Now, Metrics: finalize.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
@@ -183,6 +185,20 @@ func (w *world) audited() (entries, events int) {
 		}
 	}
 	return entries, len(ids)
+}
+
+// A video that somebody has begun to delete while it was still being finalized is deleted.
+func TestDeletedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	id := w.upload(mp4(), 0)
+	u, err := w.uploads.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.gone = map[vault.VideoID]bool{u.VideoID: true}
+	if status, text := w.post(fmt.Sprintf(`{"uploadId":%q,"filename":"a.mp4"}`, id)); status != http.StatusNotFound || !strings.Contains(text, "video_deleted") {
+		t.Errorf("%d %s", status, text)
+	}
 }
 
 func TestFinalize(t *testing.T) {

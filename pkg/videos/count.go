@@ -18,8 +18,10 @@ const (
 	countBatch = 200
 	// keepEvery is how often the right to count is prolonged, a third of its life.
 	keepEvery = 10 * time.Second
-	// soon is how long a request takes part in completing the index.
-	soon = time.Second
+	// soon is how long a request takes part in completing the index, and keepOff for how long requests do not after one for
+	// which that was not enough.
+	soon    = time.Second
+	keepOff = 2 * time.Minute
 )
 
 // missed remembers that a video of this process's did not get into the index.
@@ -52,12 +54,17 @@ func (c *Collection) Complete(ctx context.Context) (changed int, err error) {
 	return changed, errors.Join(err, count.End(ctx, err == nil))
 }
 
-// completeSoon takes part in completing the index for a moment.
+// completeSoon takes part in completing the index for a moment. If that was not long enough, this process's requests leave it
+// to the sweep for a while, which they would only keep from it.
 func (c *Collection) completeSoon(ctx context.Context) error {
+	if now := c.Now().Unix(); now < c.tooMany.Load() {
+		return errCounting()
+	}
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	_, err := c.Complete(ctx)
 	if ctx.Err() != nil {
+		c.tooMany.Store(c.Now().Add(keepOff).Unix())
 		return errCounting().Because(err)
 	}
 	return err
@@ -146,5 +153,6 @@ func (c *Collection) enlistAll(ctx context.Context, ids []vault.VideoID) (added 
 	if err != nil {
 		return 0, err
 	}
+	removed = slices.DeleteFunc(removed, func(id vault.VideoID) bool { return !slices.Contains(ids, id) })
 	return len(owned), c.Index.Remove(ctx, removed...)
 }

@@ -76,8 +76,28 @@ func (c *Collection) Delete(ctx context.Context, in Intent) error {
 	return nil
 }
 
-// intend leaves the intent, or returns the one that is there.
+// Gone reports whether somebody has begun to remove a video. If so, what a finalize that was still under way has left of it is
+// taken away again.
+func (c *Collection) Gone(ctx context.Context, id vault.VideoID) (bool, error) {
+	_, err := c.Store.Stamp(ctx, media.DeletionKey(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = errors.Join(c.Store.HideVideo(ctx, id), c.Deletion.Unmark(ctx, id), c.Store.RemoveVideo(ctx, id))
+	}
+	return true, err
+}
+
+// intend leaves the intent, or returns the one that is there. In a directory the video's lock makes one of two the first.
 func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
+	unlock, err := c.Store.Lock(ctx, in.VideoID)
+	switch {
+	case err == nil:
+		defer unlock()
+	case !errors.Is(err, fs.ErrNotExist): // without a folder there is nothing to lock
+		return in, err
+	}
 	if in.UploadID == "" {
 		from, err := c.Deletion.MarkedFrom(ctx, in.VideoID)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -22,6 +22,8 @@ const (
 	maxText      = 255 // characters
 	// mostLooks is how many records a page looks at, whatever few of them a filter lets through.
 	mostLooks = 1000
+	// leastLooks is how many it looks at together where a filter may want few of them.
+	leastLooks = 50
 	// looksAtOnce is how many of them it reads side by side.
 	looksAtOnce = 8
 )
@@ -115,13 +117,17 @@ func (c *Collection) List(ctx context.Context, caller auth.Caller, q Query) (Pag
 			return page, errNotFound()
 		}
 	}
+	step := q.Limit
+	if q.Status != "" || q.Text != "" { // most of what is looked at may not be wanted
+		step = max(step, leastLooks)
+	}
 	for at, looked := q.Before, 0; ; {
-		ids, err := c.before(ctx, owner, at, q.Limit+1) // one more, which tells whether anything follows
+		ids, err := c.before(ctx, owner, at, step+1) // one more, which tells whether anything follows
 		if err != nil {
 			return page, err
 		}
-		more := len(ids) > q.Limit
-		ids = ids[:min(len(ids), q.Limit)]
+		more := len(ids) > step
+		ids = ids[:min(len(ids), step)]
 		entries, err := c.lookAll(ctx, ids)
 		if err != nil {
 			return page, err

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"pulsevault/pkg/audit"
@@ -81,7 +82,8 @@ type Collection struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 
-	missed missed
+	missed  missed
+	tooMany atomic.Int64 // until when, in Unix seconds, requests do not complete the index
 }
 
 // Enlist puts a video that has a record into the index. If it cannot, the next sweep of this process puts that right, or
@@ -141,7 +143,7 @@ func (c *Collection) find(r *http.Request, a auth.Action) (vault.Video, Entry, e
 		return vault.Video{}, Entry{}, errNotFound()
 	}
 	v, e, err := c.look(r.Context(), id)
-	reason := ""
+	var reason string
 	switch {
 	case vault.KindOf(err) == vault.NotFound && err != nil:
 		reason = "not_there"

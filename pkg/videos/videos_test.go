@@ -2,6 +2,7 @@ package videos_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -371,6 +372,22 @@ func TestDeletionLeavesNothing(t *testing.T) {
 			v := w.add(c, "ann", "secret-name.mp4")
 			if got := ask(c, ann, "DELETE", "/videos/"+string(v.VideoID)); got.Code != http.StatusNoContent || w.ended.Load() != 1 {
 				t.Fatalf("%d %s", got.Code, got.Body)
+			}
+			wantGone(t, w, v)
+			// A finalize that was still under way makes record and marker anew, and takes them back.
+			_, err := w.store.Write(t.Context(), media.OriginalKey(v.VideoID), []byte("x"), media.Any)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = w.records.Create(t.Context(), v)
+			if err := errors.Join(err, media.Markers{Store: w.store}.Mark(t.Context(), v.VideoID, v.UploadID)); err != nil {
+				t.Fatal(err)
+			}
+			if gone, err := c.Gone(t.Context(), v.VideoID); !gone || err != nil {
+				t.Errorf("gone: %v, %v", gone, err)
+			}
+			if gone, err := c.Gone(t.Context(), vault.NewVideoID()); gone || err != nil {
+				t.Errorf("another is gone: %v, %v", gone, err)
 			}
 			wantGone(t, w, v)
 			late := media.HLSKey(v.VideoID, "240p_000.ts")
