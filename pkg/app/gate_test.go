@@ -1,13 +1,17 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"pulsevault/pkg/app"
 	"pulsevault/pkg/auth"
+	"pulsevault/pkg/redisdb/redistest"
 )
 
 // known are callers by what they show.
@@ -79,5 +83,39 @@ func TestTheGate(t *testing.T) {
 		if got := w.Header().Get("WWW-Authenticate"); (got == "Bearer") != (tc.want == 401) {
 			t.Errorf("%s: WWW-Authenticate %q", tc.why, got)
 		}
+	}
+}
+
+// In production a server that asks nobody who they are is refused unless that is meant, and then says so where operators look.
+// One that asks does not tell its version before.
+func TestAnOpenServerSaysSo(t *testing.T) {
+	settings := map[string]string{"APP_ENV": "production", "MEDIA_ROOT": t.TempDir(), "HMAC_SECRET": strings.Repeat("s", 32), "ALLOW_UNAUTHENTICATED": "true", "TRANSCODE_ENABLED": "false"}
+	mini := redistest.Mini(t)
+	settings["REDIS_HOST"], settings["REDIS_PORT"] = mini.Host(), mini.Port()
+	ready := func() (text, root, log string) {
+		c, err := fromEnv(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		a, err := app.New(t.Context(), c, slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := a.Handler(app.Health)
+		text, root = ask(h, http.MethodGet, "/readyz").Body.String(), ask(h, http.MethodGet, "/").Body.String()
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		return text, root, said.String()
+	}
+	text, root, log := ready()
+	if !strings.Contains(text, `"warning":"nobody is asked`) || !strings.Contains(root, `"version"`) || !strings.Contains(log, "nobody is asked") {
+		t.Errorf("an open server says %s, %s and %s", text, root, log)
+	}
+	settings["AUTH_MODE"] = "apikey"
+	text, root, log = ready()
+	if strings.Contains(text, "warning") || strings.Contains(root, "version") || strings.Contains(log, "nobody is asked") {
+		t.Errorf("a server that asks says %s, %s and %s", text, root, log)
 	}
 }
