@@ -13,6 +13,9 @@ import (
 	"pulsevault/pkg/vault"
 )
 
+// ErrDamaged is a record that was read and cannot be understood, or is not the video's.
+var ErrDamaged = errors.New("the record is damaged")
+
 // Media is what the records are kept in: a media.Store.
 type Media interface {
 	Read(ctx context.Context, key string) (data []byte, version string, err error)
@@ -75,7 +78,7 @@ func (s *Store) read(ctx context.Context, id vault.VideoID) (v vault.Video, vers
 		err = fmt.Errorf("metadata: the record is that of video %s", v.VideoID)
 	}
 	if err != nil {
-		return vault.Video{}, "", fmt.Errorf("read record of video %s: %w", id, err)
+		return vault.Video{}, "", fmt.Errorf("read record of video %s: %w: %w", id, ErrDamaged, err)
 	}
 	return v, version, nil
 }

@@ -30,6 +30,7 @@ import (
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/auth"
 	"pulsevault/pkg/media"
+	"pulsevault/pkg/metadata"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/vault"
 )
@@ -125,10 +126,10 @@ func entryOf(v vault.Video) Entry {
 // look reads the record of a video. One that is there and cannot be understood is an entry that says so, and nobody's.
 func (c *Collection) look(ctx context.Context, id vault.VideoID) (v vault.Video, e Entry, err error) {
 	v, err = c.Records.Get(ctx, id)
-	switch kind := vault.KindOf(err); {
+	switch {
 	case err == nil:
 		return v, entryOf(v), nil
-	case kind != vault.Internal, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case !errors.Is(err, metadata.ErrDamaged):
 		return v, e, err
 	}
 	c.Log.WarnContext(ctx, "the record of a video cannot be read", "videoId", id, "error", err)
