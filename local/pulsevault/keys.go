@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -145,15 +144,6 @@ func (c keysRevokeCommand) Run(ctx context.Context) error {
 	})
 }
 
-func withKeys(ctx context.Context, do func(*app.Keys) error) (err error) {
-	c, log, err := configure()
-	if err != nil {
-		return err
-	}
-	keys, err := app.OpenKeys(ctx, c, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, keys.Close()) }()
-	return do(keys)
+func withKeys(ctx context.Context, do func(*app.Keys) error) error {
+	return lend(ctx, app.OpenKeys, do)
 }

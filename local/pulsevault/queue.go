@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -127,15 +128,18 @@ func forPeople(err error) error {
 }
 
 // withApp lends an App that only looks at things, beside the processes that serve and work.
-func withApp(ctx context.Context, do func(*app.App) error) (err error) {
+func withApp(ctx context.Context, do func(*app.App) error) error { return lend(ctx, app.New, do) }
+
+// lend opens something as the settings have it, hands it to do and closes it.
+func lend[T io.Closer](ctx context.Context, open func(context.Context, app.Config, *slog.Logger) (T, error), do func(T) error) (err error) {
 	c, log, err := configure()
 	if err != nil {
 		return err
 	}
-	a, err := app.New(ctx, c, log)
+	lent, err := open(ctx, c, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	return do(a)
+	defer func() { err = errors.Join(err, lent.Close()) }()
+	return do(lent)
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/auth"
@@ -84,8 +83,8 @@ func (g gate) admit(r *http.Request, action auth.Action) (auth.Caller, error) {
 // named is the caller as it acts for whom the request's header names.
 func (g gate) named(r *http.Request, c auth.Caller, action auth.Action) (auth.Caller, error) {
 	names := r.Header.Values(userHeader)
-	if len(names) > 1 || len(names) == 1 && !validName(names[0]) {
-		return c, vault.Errorf(vault.Invalid, "invalid_user_id", "%s must be one name of at most 128 characters", userHeader)
+	if len(names) > 1 || len(names) == 1 && !auth.ValidName(names[0]) {
+		return c, vault.Errorf(vault.Invalid, "invalid_user_id", "%s must be one name of at most 128 characters, without control characters or spaces at its ends", userHeader)
 	}
 	if len(names) == 0 {
 		return c, nil
@@ -95,10 +94,6 @@ func (g gate) named(r *http.Request, c auth.Caller, action auth.Action) (auth.Ca
 		g.denied(r, c, action, "not_your_name")
 	}
 	return named, err
-}
-
-func validName(s string) bool {
-	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= 128
 }
 
 func (g gate) denied(r *http.Request, c auth.Caller, action auth.Action, reason string) {

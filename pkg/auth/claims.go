@@ -22,7 +22,7 @@ func (p *Provider) read(token *oidc.IDToken, now time.Time) (Caller, error) {
 		return Caller{}, NotYet
 	}
 	var name string
-	if json.Unmarshal(claim(claims, p.cfg.NameClaim), &name) != nil || CheckKey(name, Roles) != nil {
+	if json.Unmarshal(claim(claims, p.cfg.NameClaim), &name) != nil || !ValidName(name) {
 		return Caller{}, NoName
 	}
 	// Whoever may enter any address at a provider could take another's name.

@@ -109,10 +109,15 @@ func (k Key) check() error {
 	return CheckKey(k.Name, k.Roles)
 }
 
+// ValidName reports whether a caller may be called so.
+func ValidName(name string) bool {
+	n := utf8.RuneCountInString(name)
+	return n >= 1 && n <= 128 && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl) && strings.TrimSpace(name) == name
+}
+
 // CheckKey reports what is wrong with a name and roles that a key is to have.
 func CheckKey(name string, roles []Role) error {
-	n := utf8.RuneCountInString(name)
-	if n < 1 || n > 128 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) || strings.TrimSpace(name) != name {
+	if !ValidName(name) {
 		return errors.New("the name must have 1 to 128 characters, no control characters, and no space at its ends")
 	}
 	if len(roles) == 0 {

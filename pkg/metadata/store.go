@@ -68,7 +68,7 @@ func (s *Store) Get(ctx context.Context, id vault.VideoID) (vault.Video, error) 
 func (s *Store) read(ctx context.Context, id vault.VideoID) (v vault.Video, version string, err error) {
 	data, version, err := s.Media.Read(ctx, media.MetaKey(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return vault.Video{}, "", errNotFound()
+		return vault.Video{}, "", vault.NoVideo()
 	}
 	if err != nil {
 		return vault.Video{}, "", fmt.Errorf("read record of video %s: %w", id, err)
@@ -94,7 +94,7 @@ const maxTries = 10
 func (s *Store) Update(ctx context.Context, id vault.VideoID, change func(*vault.Video) error) (v vault.Video, err error) {
 	unlock, err := s.Media.Lock(ctx, id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return vault.Video{}, errNotFound()
+		return vault.Video{}, vault.NoVideo()
 	}
 	if err != nil {
 		return vault.Video{}, fmt.Errorf("change record of video %s: %w", id, err)
@@ -173,7 +173,7 @@ type cached struct {
 func (s *Store) Public(ctx context.Context, id vault.VideoID) ([]byte, error) {
 	stamp, err := s.Media.Stamp(ctx, media.MetaKey(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotFound()
+		return nil, vault.NoVideo()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read record of video %s: %w", id, err)
@@ -202,8 +202,4 @@ func (s *Store) Public(ctx context.Context, id vault.VideoID) ([]byte, error) {
 		s.Cache.Put(ctx, id, entry)
 	}
 	return p, nil
-}
-
-func errNotFound() error {
-	return vault.Errorf(vault.NotFound, "video_not_found", "there is no such video")
 }

@@ -25,7 +25,7 @@ func (s *Streamer) facts(ctx context.Context, id vault.VideoID) (facts, error) {
 	key := media.MetaKey(id)
 	version, err := s.Media.Stamp(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return facts{}, errNoVideo()
+		return facts{}, vault.NoVideo()
 	}
 	if err != nil {
 		return facts{}, fmt.Errorf("read record of video %s: %w", id, err)

@@ -197,7 +197,7 @@ func (s *Streamer) sanction(r *http.Request, o *offer) error {
 			reason = "not_there"
 		}
 		s.denySign(r, o, caller, reason)
-		return errNoVideo()
+		return vault.NoVideo()
 	}
 	o.claims = token.Claims{KeyID: caller.KeyID, User: caller.UserID()}
 	if o.Bind != nil {
@@ -209,10 +209,6 @@ func (s *Streamer) sanction(r *http.Request, o *offer) error {
 		o.claims.Emergency = newEntryID()
 	}
 	return nil
-}
-
-func errNoVideo() error {
-	return vault.Errorf(vault.NotFound, "video_not_found", "there is no such video")
 }
 
 // noteSigned records a link before it is given.

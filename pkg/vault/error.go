@@ -69,4 +69,7 @@ func NoUpload() *Error {
 	return Errorf(NotFound, "upload_not_found", "there is no such upload; create one with POST /uploads")
 }
 
+// NoVideo is the same of videos.
+func NoVideo() *Error { return Errorf(NotFound, "video_not_found", "there is no such video") }
+
 func invalid(code, message string) error { return &Error{Kind: Invalid, Code: code, Message: message} }

@@ -114,7 +114,7 @@ func (c *Collection) List(ctx context.Context, caller auth.Caller, q Query) (Pag
 	owner := ""
 	if !c.Policy.MayAll(caller, auth.ListVideos) {
 		if owner = caller.Name; owner == "" || !c.Policy.MayAny(caller, auth.ListVideos) {
-			return page, errNotFound()
+			return page, vault.NoVideo()
 		}
 	}
 	step := q.Limit

@@ -141,7 +141,7 @@ func (c *Collection) look(ctx context.Context, id vault.VideoID) (v vault.Video,
 func (c *Collection) find(r *http.Request, a auth.Action) (vault.Video, Entry, error) {
 	id, err := vault.ParseVideoID(r.PathValue("id"))
 	if err != nil {
-		return vault.Video{}, Entry{}, errNotFound()
+		return vault.Video{}, Entry{}, vault.NoVideo()
 	}
 	v, e, err := c.look(r.Context(), id)
 	var reason string
@@ -154,9 +154,5 @@ func (c *Collection) find(r *http.Request, a auth.Action) (vault.Video, Entry, e
 		return v, e, err
 	}
 	c.denied(r, a, reason)
-	return vault.Video{}, Entry{}, errNotFound()
-}
-
-func errNotFound() error {
-	return vault.Errorf(vault.NotFound, "video_not_found", "there is no such video")
+	return vault.Video{}, Entry{}, vault.NoVideo()
 }
