@@ -115,6 +115,11 @@ func readPlaylist(ctx context.Context, from Source, uri string) (*playlist, erro
 }
 
 func (s *segment) read(ctx context.Context, from Source, uri string) {
+	if known, ok := from.(Reader); ok {
+		s.Segment, s.broken = known.Segment(ctx, uri)
+		s.judge()
+		return
+	}
 	body, header, err := from.Open(ctx, uri)
 	if err != nil {
 		s.err = err
@@ -122,13 +127,18 @@ func (s *segment) read(ctx context.Context, from Source, uri string) {
 	}
 	s.header = header
 	s.Segment, s.broken = mpegts.Read(body)
+	s.judge()
+	s.err = errors.Join(s.err, body.Close())
+}
+
+// judge says what is wrong with a segment that was read and holds nothing.
+func (s *segment) judge() {
 	switch {
 	case s.broken == nil && s.Size == 0:
 		s.Segment, s.err = mpegts.Segment{}, errors.New("it is empty")
 	case s.broken == nil && len(s.Pictures) == 0:
 		s.broken = errors.New("it has no picture that can be found")
 	}
-	s.err = errors.Join(s.err, body.Close())
 }
 
 // usable reports whether the segment's contents can be judged.

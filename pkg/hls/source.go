@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"pulsevault/pkg/mpegts"
 )
 
 // Source is where a video is published. Open opens what a URI leads to, as its playlist has it, seen from the folder of
@@ -22,6 +24,11 @@ type Source interface {
 	Place() string  // for people
 	Master() string // the URI of the master playlist
 	Open(ctx context.Context, uri string) (io.ReadCloser, http.Header, error)
+}
+
+// Reader is a Source that reads segments itself, or has read them before. Any error says why one is no segment.
+type Reader interface {
+	Segment(ctx context.Context, uri string) (mpegts.Segment, error)
 }
 
 // NewSource makes a Source of a URL, of a folder, or of a master playlist's file name.

@@ -201,8 +201,9 @@ func (p Plan) cutOff(seconds float64) bool {
 
 // measureAll measures every rendition. All have the same frames, or something is missing from one.
 func measureAll(folder string, plan Plan) (made []encoded, err error) {
+	work := segmentsIn(folder)
 	for _, r := range plan.Renditions {
-		e, err := measure(folder, plan.Source.FrameRate, r)
+		e, err := measure(work, plan.Source.FrameRate, r)
 		if errors.Is(err, os.ErrNotExist) { // ffmpeg was content, but had nothing to write
 			return nil, permanent("the file has no picture that can be decoded").Because(err)
 		}

@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"pulsevault/pkg/hls"
 	"pulsevault/pkg/media"
+	"pulsevault/pkg/mpegts"
 	"pulsevault/pkg/vault"
 )
 
@@ -71,11 +73,11 @@ func (j *job) copySource(ctx context.Context, original string, plan Plan, folder
 	if reason := plan.Source.unfitForCopy(); reason != "" {
 		return nil, errors.New(reason)
 	}
-	args := plan.copyArguments(original, segmentPattern(j.attempt))
-	if err := j.runner().encode(ctx, folder, args, j.limits(plan), func(float64) {}); err != nil {
+	work := segmentsIn(folder)
+	if err := j.copyInto(ctx, work, original, plan); err != nil {
 		return nil, err
 	}
-	e, err := measure(folder, plan.Source.FrameRate, Rendition{Name: sourceName, Width: plan.Source.Coded[0], Height: plan.Source.Coded[1]})
+	e, err := measure(work, plan.Source.FrameRate, Rendition{Name: sourceName, Width: plan.Source.Coded[0], Height: plan.Source.Coded[1]})
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +92,28 @@ func (j *job) copySource(ctx context.Context, original string, plan Plan, folder
 		return nil, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(p.sync) // the disk works while we read
-	group.Go(func() error { return p.lint(ctx) })
+	group.Go(p.sync) // the disk works while we look
+	group.Go(func() error { return p.lint(ctx, work) })
 	return p, group.Wait()
 }
 
+// copyInto has ffmpeg cut the source into segments, which are read while they are made: a long video plays as soon as it is cut.
+func (j *job) copyInto(ctx context.Context, work *segments, original string, plan Plan) error {
+	pattern := segmentPattern(j.attempt)
+	copying, copied := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() {
+		work.follow(copying, func(number int) string { return fmt.Sprintf(pattern(sourceName), number) })
+	})
+	err := j.runner().encode(ctx, work.folder, plan.copyArguments(original, pattern), j.limits(plan), func(float64) {})
+	copied()
+	following.Wait()
+	return err
+}
+
 // lint holds a publication against all rules of published HLS, in the bytes of its segments.
-func (p *publication) lint(ctx context.Context) error {
-	report, err := hls.Lint(ctx, p)
+func (p *publication) lint(ctx context.Context, read *segments) error {
+	report, err := hls.Lint(ctx, unpublished{p, read})
 	if err != nil {
 		return err
 	}
@@ -109,17 +125,28 @@ func (p *publication) lint(ctx context.Context) error {
 	return nil
 }
 
-// Place, Master and Open are for the linter.
-func (p *publication) Place() string { return "the work folder" }
+// unpublished is a publication for the linter.
+type unpublished struct {
+	*publication
+	read *segments
+}
+
+// Place is where the publication lies.
+func (unpublished) Place() string { return "the work folder" }
 
 // Master is the URI of the master playlist.
-func (p *publication) Master() string { return media.MasterPlaylist }
+func (unpublished) Master() string { return media.MasterPlaylist }
 
 // Open opens the master playlist or what it leads to.
-func (p *publication) Open(_ context.Context, uri string) (io.ReadCloser, http.Header, error) {
+func (u unpublished) Open(_ context.Context, uri string) (io.ReadCloser, http.Header, error) {
 	if uri == media.MasterPlaylist {
-		return io.NopCloser(strings.NewReader(string(p.master))), nil, nil
+		return io.NopCloser(strings.NewReader(string(u.master))), nil, nil
 	}
-	f, err := os.Open(filepath.Join(p.folder, uri))
+	f, err := os.Open(filepath.Join(u.folder, uri))
 	return f, nil, err
+}
+
+// Segment tells what is in a segment.
+func (u unpublished) Segment(_ context.Context, uri string) (mpegts.Segment, error) {
+	return u.read.get(uri)
 }

@@ -56,8 +56,8 @@ func (e encoded) seconds() (sum float64) {
 
 // measure reads the segments that ffmpeg made of a rendition and writes its playlist from what is in them. ffmpeg's own
 // playlist only says which there are: its durations have lost to rounding what frames on a grid have exactly.
-func measure(work string, rate Rational, r Rendition) (encoded, error) {
-	data, err := os.ReadFile(filepath.Join(work, r.Name+".m3u8"))
+func measure(work *segments, rate Rational, r Rendition) (encoded, error) {
+	data, err := os.ReadFile(filepath.Join(work.folder, r.Name+".m3u8"))
 	if err != nil {
 		return encoded{}, fmt.Errorf("read playlist of %s: %w", r.Name, err)
 	}
@@ -72,12 +72,12 @@ func measure(work string, rate Rational, r Rendition) (encoded, error) {
 	var sizes []int64
 	var durations []float64
 	var codecs []string
-	segments, err := readSegments(work, made)
+	read, err := work.all(made)
 	if err != nil {
 		return encoded{}, fmt.Errorf("measure %s: %w", r.Name, err)
 	}
 	for i, name := range made {
-		s := segments[i]
+		s := read[i]
 		if !s.idr {
 			return encoded{}, fmt.Errorf("segment %s does not open on an IDR picture", name)
 		}
@@ -171,13 +171,15 @@ func prepare(work string, made []encoded, kept []*playlist.MultivariantVariant, 
 
 // sync brings everything in the folder to disk.
 func (p *publication) sync() error {
-	return eachFile(p.folder, func(name string) error {
-		path := filepath.Join(p.folder, name)
-		if err := os.Chmod(path, durable.FileMode); err != nil { // ffmpeg lets everybody read
-			return err
-		}
-		return durable.SyncFile(path)
-	})
+	return eachFile(p.folder, func(name string) error { return syncMade(filepath.Join(p.folder, name)) })
+}
+
+// syncMade brings a file that ffmpeg has made to disk.
+func syncMade(path string) error {
+	if err := os.Chmod(path, durable.FileMode); err != nil { // ffmpeg lets everybody read
+		return err
+	}
+	return durable.SyncFile(path)
 }
 
 // errPublished says that another attempt has written a master playlist since we have read it.

@@ -95,3 +95,38 @@ func TestACopyThatDoesNotFit(t *testing.T) {
 		})
 	}
 }
+
+// Segments are read while ffmpeg makes the next; one that was not whole by then, after all, is read again.
+func TestASegmentThatGrowsWhileTheNextIsMade(t *testing.T) {
+	w := newWorld(t)
+	id := w.add(copyable(t), "video/mp4")
+	good, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, seen := t.TempDir(), filepath.Join(t.TempDir(), "seen")
+	script := `#!/bin/sh
+case "$*" in *"-c copy"*source.m3u8) ;; *) exec '` + good + `' "$@";; esac
+mkdir made && cd made && '` + good + `' "$@" || exit 1
+head -c $((188 * 500)) source_000.ts >../source_000.ts
+cp source_001.ts ..; sleep 0.3
+mv source* .. && cd .. && rmdir made && touch '` + seen + `'
+`
+	if err := os.WriteFile(filepath.Join(bin, "ffmpeg"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	w.during(func() {
+		if got := variants(t, w.hls(id)); got != "source.m3u8" {
+			t.Errorf("meanwhile the master playlist leads to %s", got)
+		}
+		wantLint(t, w.hls(id))
+	})
+	if err := w.Transcode(t.Context(), id, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(seen); err != nil {
+		t.Error(err)
+	}
+	wantPlayable(t, w.hls(id), "640x360", true, 13)
+}
