@@ -105,10 +105,32 @@ func (j *job) copyInto(ctx context.Context, work *segments, original string, pla
 	following.Go(func() {
 		work.follow(copying, func(number int) string { return fmt.Sprintf(pattern(sourceName), number) })
 	})
+	following.Go(func() { warm(copying, original) })
 	err := j.runner().encode(ctx, work.folder, plan.copyArguments(original, pattern), j.limits(plan), func(float64) {})
 	copied()
 	following.Wait()
 	return err
+}
+
+// mostAhead is how much of a file is read ahead, in bytes: what is read much too early may be gone from memory when it is wanted.
+const mostAhead = 1 << 30
+
+// warm has the system read a file from disk before ffmpeg asks for it, bit by bit: what was uploaded went past its cache.
+// Nothing depends on it.
+func warm(ctx context.Context, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	block := make([]byte, 1<<20)
+	for read := 0; read < mostAhead && ctx.Err() == nil; {
+		n, err := f.Read(block)
+		if err != nil {
+			return
+		}
+		read += n
+	}
 }
 
 // lint holds a publication against all rules of published HLS, in the bytes of its segments.
