@@ -101,7 +101,7 @@ NO_AWS = env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN 
 .PHONY: sam-local
 sam-local: ARCHITECTURE = $(subst aarch64,arm64,$(shell uname -m))
 sam-local: sam-build ## run the functions by `sam local start-api` on http://localhost:3000, with Redis, a bucket and a worker from compose
-	@docker compose --profile sam up --build --detach --wait
+	@docker compose -f local/compose.dev.yml --profile sam up --build --detach --wait
 	@exec $(NO_AWS) sam local start-api --parameter-overrides Architecture=$(ARCHITECTURE)
 
 .PHONY: test

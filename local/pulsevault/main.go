@@ -17,16 +17,17 @@ import (
 )
 
 type commands struct {
-	Serve      serveCommand      `cmd:"" help:"Serve the API and run transcode workers beside it. Settings come from the environment."`
-	Worker     workerCommand     `cmd:"" help:"Run transcode workers only."`
-	Emulate    emulateCommand    `cmd:"" help:"Host the compiled functions as AWS does: Lambda, API Gateway, queue and schedule."`
-	Invoke     invokeCommand     `cmd:"" help:"Invoke one function once with an event; the exit status is 1 if it fails."`
-	Queue      queueCommands     `cmd:"" help:"Look at the tasks, start failed videos again, cancel videos."`
-	Keys       keysCommands      `cmd:"" help:"Make, list and revoke API keys, for AUTH_MODE=apikey."`
-	Audit      auditCommands     `cmd:"" help:"Look after the audit log."`
-	Compliance complianceCommand `cmd:"" help:"Say how the settings answer the safeguards of 45 CFR 164.312; the exit status is 1 if any answer is off."`
-	HLS        hlsCommands       `cmd:"" name:"hls" help:"Look at published video."`
-	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Serve      serveCommand       `cmd:"" help:"Serve the API and run transcode workers beside it. Settings come from the environment."`
+	Worker     workerCommand      `cmd:"" help:"Run transcode workers only."`
+	Emulate    emulateCommand     `cmd:"" help:"Host the compiled functions as AWS does: Lambda, API Gateway, queue and schedule."`
+	Invoke     invokeCommand      `cmd:"" help:"Invoke one function once with an event; the exit status is 1 if it fails."`
+	Queue      queueCommands      `cmd:"" help:"Look at the tasks, start failed videos again, cancel videos."`
+	Keys       keysCommands       `cmd:"" help:"Make, list and revoke API keys, for AUTH_MODE=apikey."`
+	Audit      auditCommands      `cmd:"" help:"Look after the audit log."`
+	Compliance complianceCommand  `cmd:"" help:"Say how the settings answer the safeguards of 45 CFR 164.312; the exit status is 1 if any answer is off."`
+	HLS        hlsCommands        `cmd:"" name:"hls" help:"Look at published video."`
+	Health     healthcheckCommand `cmd:"" name:"healthcheck" help:"Ask the process on this machine whether it is ready; the exit status is 1 if it is not."`
+	Version    versionCommand     `cmd:"" help:"Print the version."`
 }
 
 type auditCommands struct {
