@@ -183,9 +183,13 @@ func (a *App) wireStream(context.Context) error {
 	if err != nil {
 		return err
 	}
+	proofs, err := token.New(token.Derive(secret, stream.ProofUse), token.Derive(c.PreviousSecret, stream.ProofUse), time.Now)
+	if err != nil {
+		return err
+	}
 	links, _ := a.media.(media.Linker)
 	a.streamer = &stream.Streamer{
-		Signer: signer, Media: a.media, Links: links, MaxDirect: c.maxDirect, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
+		Signer: signer, Proofs: proofs, Media: a.media, Links: links, MaxDirect: c.maxDirect, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
 		Expiry: c.TokenExpiry, MaxExpiry: c.TokenMax, PublicPath: c.PublicPath, Log: a.Log,
 		Open: c.AuthMode == AuthNone, Policy: a.gate.policy, Keys: a.keys, Denials: a.denials, Metrics: stream.NewMetrics(a.Registry),
 	}

@@ -105,7 +105,7 @@ func TestFunctionsHaveTheirOwnRoutes(t *testing.T) {
 
 func TestCORS(t *testing.T) {
 	a, _ := newApp(t, map[string]string{"CORS_ORIGINS": "https://clinic.example"})
-	h := a.Handler(app.Functions...)
+	h := a.Handler(app.Server...)
 	for origin, allowed := range map[string]bool{"https://clinic.example": true, "https://evil.example": false} {
 		w := ask(h, http.MethodOptions, "/uploads", "Origin", origin, "Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "upload-offset")
 		if got := w.Header().Get("Access-Control-Allow-Origin"); (got == origin) != allowed {
@@ -113,7 +113,7 @@ func TestCORS(t *testing.T) {
 		}
 	}
 	closed, _ := newApp(t, nil)
-	if w := ask(closed.Handler(app.Functions...), http.MethodGet, "/healthz", "Origin", "https://clinic.example"); w.Header().Get("Access-Control-Allow-Origin") != "" {
+	if w := ask(closed.Handler(app.Server...), http.MethodGet, "/healthz", "Origin", "https://clinic.example"); w.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Error("without CORS_ORIGINS a page of another origin is let in")
 	}
 }
@@ -158,7 +158,7 @@ func TestRedisIsSpokenToAsConfigured(t *testing.T) {
 
 func TestMetricsCanBeSwitchedOff(t *testing.T) {
 	a, _ := newApp(t, map[string]string{"METRICS_ENABLED": "false"})
-	if w := ask(a.Handler(app.Functions...), http.MethodGet, "/metrics"); w.Code != http.StatusNotFound {
+	if w := ask(a.Handler(app.Server...), http.MethodGet, "/metrics"); w.Code != http.StatusNotFound {
 		t.Errorf("/metrics answers %d", w.Code)
 	}
 }
@@ -207,7 +207,7 @@ func TestDevelopmentSecretIsSharedAndPrivate(t *testing.T) {
 // The sweep removes what expired, and forgets markers that lead nowhere.
 func TestSweepTidiesUp(t *testing.T) {
 	a, c := newApp(t, map[string]string{"UPLOAD_EXPIRY": "1m"})
-	h := a.Handler(app.Functions...)
+	h := a.Handler(app.Server...)
 	w := ask(h, http.MethodPost, "/uploads", "Tus-Resumable", "1.0.0", "Upload-Length", "10")
 	if w.Code != http.StatusCreated {
 		t.Fatal(w.Code, w.Body)

@@ -14,7 +14,7 @@ import (
 func TestPagesOfCORSOriginsMayUseEveryRoute(t *testing.T) {
 	const clinic = "https://clinic.example"
 	a, _ := newApp(t, map[string]string{"CORS_ORIGINS": clinic + ",https://other.example:8443"})
-	h := a.Handler(app.Functions...)
+	h := a.Handler(app.Server...)
 	asks := 0
 	for _, route := range append(app.Routes(), app.Route{Methods: []string{"GET", "DELETE"}, Path: "/videos/{id}"}) {
 		target := strings.NewReplacer("{id}", "0190b2e0-7f1c-7cc3-98c4-dc0c0c07398f", "{path+}", "hls/master.m3u8").Replace(route.Path)
@@ -69,7 +69,7 @@ func wantPreflight(t *testing.T, w *httptest.ResponseRecorder, name, origin, met
 func TestCORSIsOffUnlessItIsAskedFor(t *testing.T) {
 	for origins, want := range map[string]string{"": "", "*": "*"} {
 		a, _ := newApp(t, map[string]string{"CORS_ORIGINS": origins})
-		h := a.Handler(app.Functions...)
+		h := a.Handler(app.Server...)
 		for _, method := range []string{"GET", "OPTIONS"} {
 			w := ask(h, method, "/media/sign", "Origin", "https://clinic.example", "Access-Control-Request-Method", "POST")
 			if got := w.Header().Get("Access-Control-Allow-Origin"); got != want {

@@ -38,6 +38,7 @@ var matrix = map[string]map[string]string{
 	"DELETE /videos/{id}":            {"nobody": "401", "wrong": "401", "uploader": "403", "viewer": "403", "service": "403", "admin": "204 204 404"},
 	"GET /":                          {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
 	"GET /healthz":                   {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
+	"GET /internal/media/authorize":  {"nobody": "404", "wrong": "404", "uploader": "404", "viewer": "404", "service": "404", "admin": "404"},
 	"GET /readyz":                    {"nobody": "200", "wrong": "200", "uploader": "200", "viewer": "200", "service": "200", "admin": "200"},
 }
 
@@ -45,7 +46,7 @@ var matrix = map[string]map[string]string{
 type answering func(method, target string, body []byte, headers http.Header) (status int, header http.Header, text string)
 
 func overHTTP(a *app.App) answering {
-	h := a.Handler(app.Functions...)
+	h := a.Handler(app.Server...)
 	return func(method, target string, body []byte, headers http.Header) (int, http.Header, string) {
 		r := httptest.NewRequest(method, target, bytes.NewReader(body))
 		r.Header = headers.Clone()

@@ -11,7 +11,7 @@ import (
 // The limits hold for all uploads that are open, over what a process remembers: a sweep counts them from the disk.
 func TestOpenUploadsAreLimited(t *testing.T) {
 	a, _ := newApp(t, map[string]string{"MAX_OPEN_UPLOADS": "2", "MAX_PENDING_BYTES": "100", "MAX_UPLOAD_SIZE": "60"})
-	h := a.Handler(app.Functions...)
+	h := a.Handler(app.Server...)
 	create := func(size string, status int) string {
 		t.Helper()
 		w := ask(h, http.MethodPost, "/uploads", "Tus-Resumable", "1.0.0", "Upload-Length", size)

@@ -22,8 +22,14 @@ const (
 	Health   = "health"
 )
 
+// Internal is the set of routes that is for a proxy before the server, and no function.
+const Internal = "internal"
+
 // Functions lists every HTTP function.
 var Functions = []string{Upload, Finalize, Sign, Stream, Videos, Health}
+
+// Server lists all that the long-lived server answers for.
+var Server = append(slices.Clone(Functions), Internal)
 
 // Route is an address that a function answers to. HEAD goes with GET, and OPTIONS where tus or CORS asks for it.
 type Route struct {
@@ -47,6 +53,7 @@ func Routes() []Route {
 		{Health, []string{"GET"}, "/", auth.Public},
 		{Health, []string{"GET"}, "/healthz", auth.Public},
 		{Health, []string{"GET"}, "/readyz", auth.Public},
+		{Internal, []string{"GET"}, "/internal/media/authorize", auth.Public}, // to trusted proxies; to others it is not there
 	}
 }
 
@@ -64,6 +71,7 @@ func (a *App) handlers() map[string]http.Handler {
 		"/":                          web.Handler(a.serveRoot),
 		"/healthz":                   web.Handler(serveHealth),
 		"/readyz":                    web.Handler(a.serveReady),
+		"/internal/media/authorize":  web.Handler(a.streamer.ServeAuthorize),
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 
 // Serve answers requests that come in through l until ctx ends, and then finishes those under way.
 func (a *App) Serve(ctx context.Context, l net.Listener) error {
-	return ServeHandler(ctx, l, a.Handler(Functions...), a.Log)
+	return ServeHandler(ctx, l, a.Handler(Server...), a.Log)
 }
 
 // ServeHandler has h answer what comes in through l until ctx ends, and then finishes the requests under way.

@@ -23,10 +23,15 @@ func (s *Streamer) admit(r *http.Request, videoID, path string) (token.Grant, er
 	}
 	grant, err := s.Signer.Verify(tok, videoID, path)
 	if reason := s.objection(r, grant, err); reason != "" {
-		s.denyLink(r, grant, videoID, path, reason)
-		return token.Grant{}, vault.Errorf(vault.Unauthorized, "invalid_token", "the link is not valid or has expired; ask for a new one with POST /media/sign")
+		return token.Grant{}, s.refuse(r, grant, videoID, path, reason)
 	}
 	return grant, nil
+}
+
+// refuse records why a request for media is refused, and returns what it is answered with.
+func (s *Streamer) refuse(r *http.Request, grant token.Grant, videoID, path, reason string) error {
+	s.denyLink(r, grant, videoID, path, reason)
+	return vault.Errorf(vault.Unauthorized, "invalid_token", "the link is not valid or has expired; ask for a new one with POST /media/sign")
 }
 
 // objection is why a link is refused, empty if it is not. err is what Verify said of its token.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,6 +61,19 @@ func plainRanges(set string) string {
 func usual(set string) bool {
 	first, last, ok := strings.Cut(set, "-")
 	return ok && first != "" && isNumber(first) && isNumber(last)
+}
+
+// plainRange reports whether a Range header is none, or asks for one range as players do, of which a file of that size has a
+// part.
+func plainRange(header string, size int64) bool {
+	set, ok := strings.CutPrefix(header, "bytes=")
+	if header == "" || !ok || !usual(set) {
+		return header == ""
+	}
+	from, to, _ := strings.Cut(set, "-")
+	first, _ := strconv.ParseInt(from, 10, 64) // usual has seen that these are numbers
+	last, _ := strconv.ParseInt(to, 10, 64)
+	return first < size && (to == "" || first <= last)
 }
 
 // isNumber reports whether s has nothing but digits, and not more than an int64 holds in any case.

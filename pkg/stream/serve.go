@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,9 @@ import (
 // ServeMedia answers GET and HEAD /media/videos/{id}/{path...}.
 func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 	videoID, name := r.PathValue("id"), r.PathValue("path")
+	if proof := r.Header.Get(ProofHeader); proof != "" && s.Proofs != nil && web.FromProxy(r) {
+		return s.serveProven(w, r, videoID, name, proof)
+	}
 	grant, err := s.admit(r, videoID, name)
 	if err != nil {
 		return err
@@ -33,48 +37,79 @@ func (s *Streamer) ServeMedia(w http.ResponseWriter, r *http.Request) error {
 		return s.serveMetadata(w, r, grant, id)
 	case name == "renditions":
 		return s.serveRenditions(w, r, grant, id)
-	case path.Ext(name) == ".m3u8", name == media.Storyboard:
+	case isSigned(name):
 		return s.serveSigned(w, r, id, name, grant)
 	}
 	return s.serveFile(w, r, id, name, grant)
 }
 
+// isSigned reports whether a file holds links, which are signed for whoever asks.
+func isSigned(name string) bool { return path.Ext(name) == ".m3u8" || name == media.Storyboard }
+
+// isFile reports whether what is served under a name is the same for everybody: the bytes of a file.
+func isFile(name string) bool { return name != "metadata" && name != "renditions" && !isSigned(name) }
+
 func errNoMedia() error {
 	return vault.Errorf(vault.NotFound, "media_not_found", "there is no such media; it may not be ready yet: ask for renditions")
 }
 
-func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, grant token.Grant) error {
-	video, err := s.facts(r.Context(), id)
+// file is one that is open to be served.
+type file struct {
+	media.Object
+	info        fs.FileInfo
+	contentType string
+}
+
+// open opens a file of a video that is there. The caller closes it.
+func (s *Streamer) open(ctx context.Context, id vault.VideoID, name string) (file, error) {
+	video, err := s.facts(ctx, id)
 	if err != nil && vault.KindOf(err) == vault.NotFound { // it was deleted, and its files may be going
-		return errNoMedia()
+		return file{}, errNoMedia()
 	}
+	if err != nil {
+		return file{}, err
+	}
+	f, err := s.Media.Open(ctx, media.VideoKey(id)+"/"+name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return file{}, errNoMedia()
+	}
+	if err != nil {
+		return file{}, fmt.Errorf("open media %s: %w", name, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return file{}, errors.Join(fmt.Errorf("open media %s: %w", name, err), f.Close())
+	}
+	return file{f, info, contentType(video, name)}, nil
+}
+
+// etag is that of the file's bytes, as far as its time and size tell.
+func (f file) etag() string {
+	return fmt.Sprintf(`"%x-%x"`, f.info.ModTime().UnixNano(), f.info.Size())
+}
+
+func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, grant token.Grant) error {
+	f, err := s.open(r.Context(), id, name)
 	if err != nil {
 		return err
 	}
-	f, err := s.Media.Open(r.Context(), media.VideoKey(id)+"/"+name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errNoMedia()
-	}
-	if err != nil {
-		return fmt.Errorf("open media %s: %w", name, err)
-	}
 	defer func() { _ = f.Close() }() // only read
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("open media %s: %w", name, err)
-	}
 	if err := s.note(r, grant, id, name); err != nil {
 		return err
 	}
-	if s.goesAround(r, info.Size()) {
+	if s.goesAround(r, f.info.Size()) {
 		return s.redirect(w, r, id, name, s.elsewhere(grant))
 	}
-	h := w.Header()
-	h.Set("Content-Type", contentType(video, name))
-	h.Set("Cache-Control", keeping(grant, media.CacheControl))
-	h.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
-	serveContent(w, r, info.ModTime(), f, info.Size())
+	f.send(w, r, keeping(grant, media.CacheControl))
 	return nil
+}
+
+func (f file) send(w http.ResponseWriter, r *http.Request, cacheControl string) {
+	h := w.Header()
+	h.Set("Content-Type", f.contentType)
+	h.Set("Cache-Control", cacheControl)
+	h.Set("ETag", f.etag())
+	serveContent(w, r, f.info.ModTime(), f.Object, f.info.Size())
 }
 
 // keeping is what a client is told about keeping an answer: nothing that is seen in an emergency stays behind.

@@ -9,6 +9,8 @@
 // Where callers are asked who they are, a link is given to who may play the video only, and carries claims: who has signed it
 // with which key, and where it is good. Playlists hand the claims on, and each request is held against them. So that it is,
 // no link to a bucket is given for longer than one request there.
+//
+// A proxy before us that keeps files asks for each request, whether it has the file or not, by ServeAuthorize. See there.
 package stream
 
 import (
@@ -66,6 +68,7 @@ type Progress interface {
 // Streamer signs links and serves media.
 type Streamer struct {
 	Signer     *token.Signer
+	Proofs     *token.Signer // of what proxies were told they may serve; nil if there are none
 	Media      Media
 	Links      media.Linker // where segments can be fetched without us; nil if nowhere
 	MaxDirect  int64        // bytes of a file that goes out through us, if there are Links; 0 sets no limit

@@ -36,9 +36,11 @@ type world struct {
 	id       vault.VideoID
 	original string
 	signer   *token.Signer
+	proofs   *token.Signer
 	videos   *metadata.Store
 	audited  *auditor
 	folder   string
+	proxies  string  // who are trusted proxies: as a prefix
 	strict   *strict // nil where nobody is asked who they are
 }
 
@@ -101,7 +103,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	root := t.TempDir()
 	dir := &media.Dir{Videos: filepath.Join(root, "videos"), Pending: filepath.Join(root, "pending")}
-	w := &world{t: t, id: vault.NewVideoID(), audited: &auditor{}}
+	w := &world{t: t, id: vault.NewVideoID(), audited: &auditor{}, proxies: "127.0.0.1/32"}
 	w.folder = filepath.Join(dir.Videos, string(w.id))
 	for i := range 1000 {
 		w.original += string(rune('a' + i%26))
@@ -129,6 +131,10 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.proofs, err = token.New(token.Derive(secret, stream.ProofUse), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.serve(dir, nil, 0)
 	return w
 }
@@ -136,14 +142,15 @@ func newWorld(t testing.TB) *world {
 func (w *world) serve(store media.Store, links media.Linker, maxDirect int64) {
 	log := slog.New(slog.DiscardHandler)
 	s := &stream.Streamer{
-		Signer: w.signer, Media: store, Links: links, MaxDirect: maxDirect, Videos: w.videos, Progress: halfway{}, Audit: w.audited,
+		Signer: w.signer, Proofs: w.proofs, Media: store, Links: links, MaxDirect: maxDirect, Videos: w.videos, Progress: halfway{}, Audit: w.audited,
 		Expiry: 300 * time.Second, MaxExpiry: 86400 * time.Second, PublicPath: "/stage", Log: log, Open: w.strict == nil, Denials: w.audited,
 	}
 	w.strict.set(s)
 	mux := http.NewServeMux()
 	mux.Handle("/media/sign", web.Methods{"POST": web.Handler(s.ServeSign)})
 	mux.Handle("/media/videos/{id}/{path...}", web.Methods{"GET": web.Handler(s.ServeMedia), "HEAD": web.Handler(s.ServeMedia)})
-	observer := &web.Observer{Log: log, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Metrics: web.NewMetrics(prometheus.NewRegistry())}
+	mux.Handle("/internal/media/authorize", web.Methods{"GET": web.Handler(s.ServeAuthorize)})
+	observer := &web.Observer{Log: log, TrustedProxies: []netip.Prefix{netip.MustParsePrefix(w.proxies)}, Metrics: web.NewMetrics(prometheus.NewRegistry())}
 	server := httptest.NewServer(observer.Wrap(callers(mux)))
 	w.t.Cleanup(server.Close)
 	w.url = server.URL

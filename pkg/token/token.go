@@ -28,9 +28,12 @@
 package token
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +71,17 @@ func New(secret, previous string, now func() time.Time) (*Signer, error) {
 		s.keys = append(s.keys, newKey(previous))
 	}
 	return s, nil
+}
+
+// Derive returns a secret for another use than links, so that no token of the one use is any good in the other: the
+// HMAC-SHA256 of the use's name under the secret, in hex. Of no secret it is none.
+func Derive(secret, use string) string {
+	if secret == "" {
+		return ""
+	}
+	sum := hmac.New(sha256.New, []byte(secret))
+	_, _ = io.WriteString(sum, use) // a hash takes everything
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // Now is the time by the Signer's clock.

@@ -252,3 +252,14 @@ func TestSignatureIsHMAC(t *testing.T) {
 		}
 	}
 }
+
+// What is signed for one use is nothing in another, nor is the secret that it was derived from.
+func TestDerivedSecretsAreOthers(t *testing.T) {
+	// printf %s "a use" | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
+	if got := token.Derive(secret, "a use"); got != "634cd8db96df034880db29fecea082acf4ee3206a45f1155647f6fa54b583008" {
+		t.Errorf("derived is %s", got)
+	}
+	if token.Derive(secret, "another") == token.Derive(secret, "a use") || token.Derive("", "a use") != "" {
+		t.Error("two uses have one secret, or no secret is one")
+	}
+}

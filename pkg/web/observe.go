@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -52,9 +53,10 @@ type exchangeKey struct{}
 
 // exchange is what is known about one request while it is answered.
 type exchange struct {
-	id     string
-	client string
-	log    *slog.Logger
+	id        string
+	client    string
+	fromProxy bool
+	log       *slog.Logger
 }
 
 var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{8,64}$`)
@@ -66,7 +68,8 @@ var methods = []string{"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"}
 func (o *Observer) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		x := &exchange{id: r.Header.Get("X-Request-Id"), client: o.client(r), log: o.Log}
+		x := &exchange{id: r.Header.Get("X-Request-Id"), log: o.Log}
+		x.client, x.fromProxy = o.client(r)
 		if x.id == "" || !requestIDForm.MatchString(x.id) {
 			x.id = uuid.Must(uuid.NewV7()).String()
 			r.Header.Set("X-Request-Id", x.id)
@@ -80,7 +83,7 @@ func (o *Observer) Wrap(h http.Handler) http.Handler {
 			r.Body = rec.rest
 		}
 		defer func() { o.done(rec, r, x, time.Since(start), recover()) }()
-		if !plainPath(r) {
+		if !PlainPath(r.URL) {
 			Handler(NotFound).ServeHTTP(rec, r)
 			return
 		}
@@ -133,10 +136,10 @@ func level(r *http.Request, status int) slog.Level {
 	return slog.LevelInfo
 }
 
-// plainPath reports whether every host routes the path alike, decoded or not.
-func plainPath(r *http.Request) bool {
-	return plain(r.URL.Path) && (r.URL.RawPath == "" || plain(r.URL.EscapedPath())) &&
-		!strings.Contains(r.URL.Path, "..") && !strings.Contains(r.URL.Path, "//") && !strings.Contains(r.URL.Path+"/", "/./")
+// PlainPath reports whether every host routes the path alike, decoded or not.
+func PlainPath(u *url.URL) bool {
+	return plain(u.Path) && (u.RawPath == "" || plain(u.EscapedPath())) &&
+		!strings.Contains(u.Path, "..") && !strings.Contains(u.Path, "//") && !strings.Contains(u.Path+"/", "/./")
 }
 
 // plain reports whether a path is absolute and has nothing that any host would escape. It is asked for every request, for
@@ -161,14 +164,22 @@ func Client(r *http.Request) string {
 	return ""
 }
 
-func (o *Observer) client(r *http.Request) string {
+// FromProxy reports whether a trusted proxy has sent the request, so that what it says of it may be believed.
+func FromProxy(r *http.Request) bool {
+	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
+	return ok && x.fromProxy
+}
+
+// client returns the address of a request's client, and whether a trusted proxy has sent the request.
+func (o *Observer) client(r *http.Request) (client string, fromProxy bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	addr := peer.Addr().Unmap()
 	if err != nil {
 		if addr, err = netip.ParseAddr(r.RemoteAddr); err != nil {
-			return ""
+			return "", false
 		}
 	}
+	fromProxy = o.trusted(addr)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && o.trusted(addr); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
@@ -177,7 +188,7 @@ func (o *Observer) client(r *http.Request) string {
 		}
 		addr = hop.Unmap()
 	}
-	return addr.String()
+	return addr.String(), fromProxy
 }
 
 func (o *Observer) trusted(addr netip.Addr) bool {
