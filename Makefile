@@ -176,6 +176,18 @@ workflow: ## take a video through a running server (BASE_URL), in ten checked st
 	@local/deps.sh curl ffmpeg
 	@BASE_URL="$(BASE_URL)" local/workflow.sh
 
+.PHONY: on-prem
+on-prem: ## set PulseVault up on this machine with Docker: .env, certificate, containers, first key (SKIP_SERVICES=)
+	@VERSION="$(VERSION)" local/setup.sh
+
+.PHONY: infrastructure
+infrastructure: ## check the running stack in fifteen steps, through nginx as people reach it
+	@local/infrastructure.sh
+
+.PHONY: test-on-prem
+test-on-prem: ## set the stack up apart from any other, check it, kill and fill it, and take it down (ONLY=, KEEP=)
+	@VERSION="$(VERSION)" local/test-on-prem.sh
+
 .PHONY: bench
 bench: build ## measure upload, finalize, memory, streaming and functions beside the machine's own limits (BENCHFLAGS=-h)
 	@local/deps.sh ffmpeg
