@@ -210,6 +210,7 @@ func (c *chain) settle(group []*request, claims []claim, gap bool, err error) (t
 		c.newest, c.dirty = c.head, true
 		if gap {
 			c.gaps++
+			c.log.cfg.Metrics.missed(c.category)
 		}
 		for _, k := range claims {
 			close(k.checked)

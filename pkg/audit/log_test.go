@@ -193,6 +193,28 @@ pulsevault_audit_entries_total{category="upload"} 0
 	}
 }
 
+// Whoever takes the chain up and misses something that was there says so in its metrics too.
+func TestGapsAreCounted(t *testing.T) {
+	dir := threeDays(t, nil)
+	cut(t, 2, dir, day3)
+	reg := prometheus.NewPedanticRegistry()
+	l := open(t, audit.Config{Dir: dir, Metrics: audit.NewMetrics(reg)})
+	appendN(t, l, 2)
+	want := `
+# HELP pulsevault_audit_gaps_total How often this process found that the audit log no longer held what had been written to it.
+# TYPE pulsevault_audit_gaps_total counter
+pulsevault_audit_gaps_total{category="access"} 1
+pulsevault_audit_gaps_total{category="admin"} 0
+pulsevault_audit_gaps_total{category="auth"} 0
+pulsevault_audit_gaps_total{category="emergency"} 0
+pulsevault_audit_gaps_total{category="transcode"} 0
+pulsevault_audit_gaps_total{category="upload"} 0
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "pulsevault_audit_gaps_total"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnonymise(t *testing.T) {
 	for in, want := range map[string]string{
 		"203.0.113.77":           "203.0.113.0",

@@ -12,6 +12,7 @@ type Metrics struct {
 	sends   *prometheus.CounterVec
 	errors  *prometheus.CounterVec
 	retries *prometheus.CounterVec
+	gaps    *prometheus.CounterVec
 	syncs   prometheus.Histogram
 }
 
@@ -34,15 +35,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "pulsevault_audit_write_retries_total",
 			Help: "Writes to the audit log in a bucket that were tried again, because another process was faster or they failed.",
 		}, []string{"category"}),
+		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pulsevault_audit_gaps_total",
+			Help: "How often this process found that the audit log no longer held what had been written to it.",
+		}, []string{"category"}),
 		syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "pulsevault_audit_sync_duration_seconds",
 			Help:    "How long the disk, or the bucket, took to hold what was written.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 10),
 		}),
 	}
-	reg.MustRegister(m.entries, m.sends, m.errors, m.retries, m.syncs)
+	reg.MustRegister(m.entries, m.sends, m.errors, m.retries, m.gaps, m.syncs)
 	for _, c := range Categories {
-		for _, v := range []*prometheus.CounterVec{m.entries, m.sends, m.errors, m.retries} {
+		for _, v := range []*prometheus.CounterVec{m.entries, m.sends, m.errors, m.retries, m.gaps} {
 			v.WithLabelValues(string(c))
 		}
 	}
@@ -64,6 +69,12 @@ func (m *Metrics) sent(c Category) {
 func (m *Metrics) retried(c Category) {
 	if m != nil {
 		m.retries.WithLabelValues(string(c)).Inc()
+	}
+}
+
+func (m *Metrics) missed(c Category) {
+	if m != nil {
+		m.gaps.WithLabelValues(string(c)).Inc()
 	}
 }
 

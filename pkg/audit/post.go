@@ -64,6 +64,7 @@ func (b *book) attempt(ctx context.Context, messages []Message, claims []claim) 
 	}
 	if gap != nil {
 		b.gaps++
+		b.ledger.cfg.Metrics.missed(b.category)
 	}
 	b.last = b.head
 	return nil

@@ -37,6 +37,9 @@ type Inspection struct {
 	Keys []note.Verifier
 	// Progress is told how far it is; nil for nobody.
 	Progress *Progress
+	// Pace is how many bytes it reads in a second at most, one chain after the other, so that others get on with their work
+	// meanwhile; 0 is as fast as it can.
+	Pace int64
 }
 
 // Progress is how many bytes of a log have been read, of those that are known to be there. It may be read at any time.
@@ -69,6 +72,10 @@ func (i Inspection) verify(ctx context.Context, s shelf) (Report, error) {
 	parts := make([]*verifier, len(Categories)+1)
 	var group errgroup.Group
 	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	if i.Pace > 0 {
+		group.SetLimit(1)
+		s = paced{s, i.Pace}
+	}
 	for n := range parts {
 		v := &verifier{Inspection: i, shelf: s, aside: map[string]bool{}, numbers: all.numbers}
 		parts[n] = v
