@@ -35,7 +35,10 @@ func (serveCommand) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
 	welcome(c, listener.Addr(), redis)
-	return run(ctx, a, "serve", func(ctx context.Context) error { return a.Serve(ctx, listener) })
+	return run(ctx, a, "serve", func(ctx context.Context) error { return a.Serve(ctx, listener) }, func(ctx context.Context) error {
+		a.RunAuditChecks(ctx)
+		return nil
+	})
 }
 
 // open wires an App that can do what c asks for, with an embedded Redis if c names none, and says which Redis it has.
@@ -82,15 +85,24 @@ func (workerCommand) Run(ctx context.Context) (err error) {
 	if err := a.CanWork(ctx); err != nil {
 		return err
 	}
-	return run(ctx, a, "worker", nil)
+	if c.MetricsAddr == "" {
+		return run(ctx, a, "worker")
+	}
+	listener, err := listenAt(c.MetricsAddr, "METRICS_ADDR")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // closed already when it has served
+	log.InfoContext(ctx, "health and metrics are told", "addr", listener.Addr().String())
+	return run(ctx, a, "worker", func(ctx context.Context) error { return a.ServeMonitoring(ctx, listener) })
 }
 
-// run runs the loops of a process until ctx ends or one of them fails.
-func run(ctx context.Context, a *app.App, name string, serve func(context.Context) error) error {
+// run runs the loops that every process has, and those of its own, until ctx ends or one of them fails.
+func run(ctx context.Context, a *app.App, name string, own ...func(context.Context) error) error {
 	a.Started(ctx, name)
 	group, ctx := errgroup.WithContext(ctx)
-	if serve != nil {
-		group.Go(func() error { return serve(ctx) })
+	for _, loop := range own {
+		group.Go(func() error { return loop(ctx) })
 	}
 	group.Go(func() error { return a.RunWorker(ctx) })
 	group.Go(func() error {
@@ -105,13 +117,17 @@ func run(ctx context.Context, a *app.App, name string, serve func(context.Contex
 }
 
 func listen(c app.Config) (net.Listener, error) {
-	addr := net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
+	return listenAt(net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), "PORT")
+}
+
+// listenAt listens at an address, and names the setting that it comes from where that cannot be.
+func listenAt(addr, setting string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("something listens on %s already: stop it, or set PORT to a free port", addr)
+		return nil, fmt.Errorf("something listens on %s already: stop it, or set %s to a free port", addr, setting)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("not allowed to listen on %s: set PORT to a port above 1023", addr)
+		return nil, fmt.Errorf("not allowed to listen on %s: set %s to a port above 1023", addr, setting)
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}

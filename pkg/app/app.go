@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/mod/sumdb/note"
 
@@ -60,6 +59,7 @@ type App struct {
 	gate       gate
 	denials    *denials
 	keys       *auth.Keyring
+	running    *prometheus.GaugeVec // the tasks under way, by type
 }
 
 // uploadStore is what keeps uploads: an upload.Dir or an upload.Bucket.
@@ -85,13 +85,12 @@ func (d delivery) Deliver(ctx context.Context, u vault.Upload) error {
 // New wires an App. Its Redis must be running; c names it. Close gives back what it holds.
 func New(ctx context.Context, c Config, log *slog.Logger) (*App, error) {
 	a := &App{Log: log, Registry: prometheus.NewRegistry(), config: c}
-	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.openGate, a.wireUploads, a.wireCollection, a.wireVideos, a.wireStream}
+	steps := []func(context.Context) error{a.openStorage, a.openRedis, a.openAudit, a.openQueue, a.openGate, a.wireUploads, a.wireCollection, a.wireVideos, a.wireStream, a.openMetrics}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
 		}
 	}
-	a.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.observer = &web.Observer{Log: log, TrustedProxies: c.TrustedProxies, OtherOrigins: len(c.CORSOrigins) > 0, Metrics: web.NewMetrics(a.Registry)}
 	return a, nil
 }

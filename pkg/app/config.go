@@ -103,6 +103,10 @@ type Config struct {
 	// the audit log. Without it one is made and kept in MediaRoot, readable by its owner only; with a bucket there are no
 	// checkpoints then.
 	AuditSigningKey string `secret:"true"`
+	// AuditCheckInterval (AUDIT_CHECK_INTERVAL, default 24h, up to 720h; 0 never) is how long after one check of the whole audit
+	// log a server begins the next; the first begins with the server. A check takes little of a disk and a processor, and so as
+	// much as two hours for 60 GB; the metrics show what it found.
+	AuditCheckInterval time.Duration
 	// AuthMode (AUTH_MODE=none|apikey|oidc, default none) says how callers show who they are: not at all, by a key of pulsevault
 	// keys, or by a token of an OpenID provider. With none in production the server starts only if AllowUnauthenticated
 	// (ALLOW_UNAUTHENTICATED=true, default false) says that something before it asks them, and says so at each start.
@@ -128,6 +132,12 @@ type Config struct {
 	LogLevel slog.Level
 	// MetricsEnabled (METRICS_ENABLED, default true) answers GET /metrics.
 	MetricsEnabled bool
+	// MetricsAddr (METRICS_ADDR, such as :9090, default none) is where a worker, which answers no requests otherwise, listens for
+	// GET /healthz, /readyz and /metrics. A server answers these where it answers everything.
+	MetricsAddr string
+	// TLSProbe (TLS_PROBE, such as nginx:443, default none) is where clients reach this server by TLS. Its metrics then show when
+	// the certificate ends that is seen there.
+	TLSProbe string
 
 	maxDirect int64 // bytes of a file in a bucket that go out through this process, 0 for any; set by its host
 }
@@ -151,32 +161,35 @@ const defaultMediaRoot = "/mnt/media"
 func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	e := &env{get: getenv}
 	c := Config{
-		Host:              e.text("HOST", "127.0.0.1"),
-		Port:              int(e.number("PORT", 3000, 0, 65535)),
-		Production:        e.choice("APP_ENV", "development", "production") == "production",
-		Secret:            e.text("HMAC_SECRET", ""),
-		PreviousSecret:    e.text("HMAC_SECRET_PREVIOUS", ""),
-		TokenExpiry:       time.Duration(e.number("TOKEN_EXPIRY_SECONDS", 300, 1, 1<<31)) * time.Second,
-		TokenMax:          time.Duration(e.number("TOKEN_MAX_SECONDS", 86400, 1, 1<<31)) * time.Second,
-		RedisPassword:     e.text("REDIS_PASSWORD", ""),
-		RedisDB:           int(e.number("REDIS_DB", 0, 0, 1<<15)),
-		QueueOnSQS:        e.choice("QUEUE", "redis", "sqs") == "sqs",
-		TranscodeEnabled:  e.boolean("TRANSCODE_ENABLED", true),
-		PieceSeconds:      float64(e.number("PIECE_SECONDS", 60, 0, 86400)),
-		FFmpegThreads:     int(e.number("FFMPEG_THREADS", 0, 0, 256)),
-		WorkerConcurrency: int(e.number("WORKER_CONCURRENCY", 1, 0, 256)),
-		MaxUploadSize:     e.bytes("MAX_UPLOAD_SIZE", 10<<30),
-		MaxOpenUploads:    e.number("MAX_OPEN_UPLOADS", 10_000, 1, 1_000_000),
-		MaxPendingBytes:   e.bytes("MAX_PENDING_BYTES", 0),
-		UploadExpiry:      e.duration("UPLOAD_EXPIRY", 24*time.Hour, time.Minute, 365*24*time.Hour),
-		OwnerDelete:       e.boolean("OWNER_DELETE", false),
-		TrustedProxies:    e.prefixes("TRUSTED_PROXIES"),
-		CORSOrigins:       e.origins("CORS_ORIGINS"),
-		PublicPath:        e.path("PUBLIC_PATH"),
-		AuditSigningKey:   e.text("AUDIT_SIGNING_KEY", ""),
-		AuditFullIP:       e.choice("AUDIT_IP", "anonymised", "full") == "full",
-		LogLevel:          e.level("LOG_LEVEL"),
-		MetricsEnabled:    e.boolean("METRICS_ENABLED", true),
+		Host:               e.text("HOST", "127.0.0.1"),
+		Port:               int(e.number("PORT", 3000, 0, 65535)),
+		Production:         e.choice("APP_ENV", "development", "production") == "production",
+		Secret:             e.text("HMAC_SECRET", ""),
+		PreviousSecret:     e.text("HMAC_SECRET_PREVIOUS", ""),
+		TokenExpiry:        time.Duration(e.number("TOKEN_EXPIRY_SECONDS", 300, 1, 1<<31)) * time.Second,
+		TokenMax:           time.Duration(e.number("TOKEN_MAX_SECONDS", 86400, 1, 1<<31)) * time.Second,
+		RedisPassword:      e.text("REDIS_PASSWORD", ""),
+		RedisDB:            int(e.number("REDIS_DB", 0, 0, 1<<15)),
+		QueueOnSQS:         e.choice("QUEUE", "redis", "sqs") == "sqs",
+		TranscodeEnabled:   e.boolean("TRANSCODE_ENABLED", true),
+		PieceSeconds:       float64(e.number("PIECE_SECONDS", 60, 0, 86400)),
+		FFmpegThreads:      int(e.number("FFMPEG_THREADS", 0, 0, 256)),
+		WorkerConcurrency:  int(e.number("WORKER_CONCURRENCY", 1, 0, 256)),
+		MaxUploadSize:      e.bytes("MAX_UPLOAD_SIZE", 10<<30),
+		MaxOpenUploads:     e.number("MAX_OPEN_UPLOADS", 10_000, 1, 1_000_000),
+		MaxPendingBytes:    e.bytes("MAX_PENDING_BYTES", 0),
+		UploadExpiry:       e.duration("UPLOAD_EXPIRY", 24*time.Hour, time.Minute, 365*24*time.Hour),
+		OwnerDelete:        e.boolean("OWNER_DELETE", false),
+		TrustedProxies:     e.prefixes("TRUSTED_PROXIES"),
+		CORSOrigins:        e.origins("CORS_ORIGINS"),
+		PublicPath:         e.path("PUBLIC_PATH"),
+		AuditSigningKey:    e.text("AUDIT_SIGNING_KEY", ""),
+		AuditCheckInterval: e.duration("AUDIT_CHECK_INTERVAL", 24*time.Hour, 0, 720*time.Hour),
+		AuditFullIP:        e.choice("AUDIT_IP", "anonymised", "full") == "full",
+		LogLevel:           e.level("LOG_LEVEL"),
+		MetricsEnabled:     e.boolean("METRICS_ENABLED", true),
+		MetricsAddr:        e.addr("METRICS_ADDR", true),
+		TLSProbe:           e.addr("TLS_PROBE", false),
 	}
 	if host := e.text("REDIS_HOST", ""); host != "" {
 		c.RedisAddr = fmt.Sprintf("%s:%d", host, e.number("REDIS_PORT", 6379, 1, 65535))

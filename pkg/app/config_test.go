@@ -22,6 +22,8 @@ func TestBadValuesAreNamed(t *testing.T) {
 		"RENDITIONS=9000p": "240p", "WORKER_CONCURRENCY=-1": "0 to 256", "LOG_LEVEL=loud": "debug", "AUDIT_IP=some": "full",
 		"TRUSTED_PROXIES=nginx": "10.0.0.0/8", "CORS_ORIGINS=clinic.example": "https://", "PUBLIC_PATH=Prod": "/Prod", "PUBLIC_PATH=/a b": "/Prod",
 		"TRANSCODE_ENABLED=yes": "true or false", "METRICS_ENABLED=1": "true or false", "REDIS_DB=x": "whole number", "REDIS_TLS=on": "true or false", "QUEUE=kafka": "redis or sqs",
+		"METRICS_ADDR=9090": ":9090", "METRICS_ADDR=:http": ":9090", "TLS_PROBE=nginx": "nginx:443", "TLS_PROBE=:443": "nginx:443", "TLS_PROBE=nginx:0": "nginx:443",
+		"AUDIT_CHECK_INTERVAL=daily": "24h", "AUDIT_CHECK_INTERVAL=-1h": "24h", "AUDIT_CHECK_INTERVAL=721h": "720h",
 	} {
 		name, value, _ := strings.Cut(setting, "=")
 		_, err := fromEnv(map[string]string{name: value, "MEDIA_ROOT": t.TempDir(), "REDIS_HOST": "redis"})
@@ -126,7 +128,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Host != "127.0.0.1" || c.Port != 3000 || c.TokenExpiry != 5*time.Minute || c.TokenMax != 24*time.Hour || c.UploadExpiry != 24*time.Hour ||
-		c.RedisAddr != "redis:6379" || c.RedisTLS || len(c.Renditions) != 5 || c.WorkerConcurrency != 1 || !c.TranscodeEnabled || !c.MetricsEnabled ||
+		c.RedisAddr != "redis:6379" || c.RedisTLS || len(c.Renditions) != 5 || c.WorkerConcurrency != 1 || c.MetricsAddr != "" || c.TLSProbe != "" || c.AuditCheckInterval != 24*time.Hour || !c.TranscodeEnabled || !c.MetricsEnabled ||
 		c.MaxUploadSize != 3<<20 || c.MaxOpenUploads != 10_000 || c.MaxPendingBytes != 0 || c.VideoDir != root+"/videos" || c.UploadDir != root+"/uploads" || c.AuditDir != root+"/audit" {
 		t.Errorf("%+v", c)
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -154,6 +155,23 @@ func (e *env) origins(name string) []string {
 		}
 	}
 	return origins
+}
+
+// addr is a host and a port, if anything; where one listens, the host may be left out.
+func (e *env) addr(name string, listens bool) string {
+	s := e.get(name)
+	if s == "" {
+		return ""
+	}
+	allowed := "a host and a port, such as nginx:443"
+	if listens {
+		allowed = "an address and a port to listen on, such as :9090 or 127.0.0.1:9090"
+	}
+	host, port, err := net.SplitHostPort(s)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host == "" && !listens || n == 0 && !listens {
+		e.refuse(name, allowed)
+	}
+	return s
 }
 
 var publicPathForm = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)

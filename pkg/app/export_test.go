@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/auth"
 )
@@ -30,6 +31,15 @@ func (a *App) FlushDenials() { a.denials.Flush() }
 // Proxy answers REST events as the functions named do.
 func (a *App) Proxy(functions ...string) *httpadapter.HandlerAdapter {
 	return httpadapter.New(undeadlined(a.Handler(functions...)))
+}
+
+// Volumes shows the rooms of folders that room tells.
+func Volumes(room func(dir string) (size, free int64, ok bool), folders ...string) prometheus.Collector {
+	var vs volumeCollector
+	for _, f := range folders {
+		vs = append(vs, &volume{folder: f, path: f, room: room})
+	}
+	return vs
 }
 
 // Config is what the App was made from.

@@ -18,7 +18,7 @@ func TestEveryAnswerIsSecured(t *testing.T) {
 		method, target string
 		headers        []string
 	}{
-		{"GET", "/", nil}, {"GET", "/healthz", nil}, {"GET", "/readyz", nil}, {"GET", "/metrics", nil},
+		{"GET", "/", nil}, {"GET", "/healthz", nil}, {"GET", "/readyz", nil}, {"GET", "/metrics", nil}, {"GET", "/metrics/redis", nil},
 		{"GET", "/nothing", nil}, {"GET", "/a/../b", nil}, {"GET", "/uploads//x", nil}, {"DELETE", "/", nil}, {"BREW", "/", nil},
 		{"POST", "/media/sign", nil}, {"POST", "/uploads/finalize", nil}, {"GET", "/media/videos/x", nil},
 		{"POST", "/uploads", tus}, {"POST", "/uploads", nil}, {"POST", "/uploads", []string{"Tus-Resumable", "1.0.0", "Upload-Length", "99999999999999"}},

@@ -209,7 +209,7 @@ func (n tenant) check(route, role, want string) {
 func TestWhatIsPublic(t *testing.T) {
 	n := newTenant(t, overHTTP)
 	for request, want := range map[string]int{
-		"OPTIONS /uploads": 200, "GET /metrics": 200, "GET /uploads": 401, "POST /uploads/": 401, "PUT /media/sign": 405, "GET /nothing": 404,
+		"OPTIONS /uploads": 200, "GET /metrics": 200, "GET /metrics/redis": 200, "GET /uploads": 401, "POST /uploads/": 401, "PUT /media/sign": 405, "GET /nothing": 404,
 	} {
 		method, target, _ := strings.Cut(request, " ")
 		if status, _, text := n.as("nobody", method, target, nil); status != want {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/cors"
 
 	"pulsevault/pkg/auth"
@@ -96,9 +95,7 @@ func (a *App) Handler(functions ...string) http.Handler {
 	mux.Handle("/", web.Handler(web.NotFound))
 	mux.Handle("/media/videos/{id}", web.Handler(web.NotFound)) // or the mux would redirect to the pattern below it
 	if a.config.MetricsEnabled {
-		mux.Handle("/metrics", web.Methods{"GET": promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{
-			ErrorHandling: promhttp.ContinueOnError, Registry: a.Registry,
-		})})
+		a.handleMetrics(mux)
 	}
 	return a.observer.Wrap(a.allowOrigins(mux))
 }

@@ -53,6 +53,9 @@ func (a *App) Perform(ctx context.Context, t vault.Task, final bool) error {
 	if !a.wanted(ctx, t) {
 		return nil
 	}
+	running := a.running.WithLabelValues(string(t.Type))
+	running.Inc()
+	defer running.Dec()
 	switch t.Type {
 	case vault.TranscodePiece:
 		return a.transcoder.Piece(ctx, t, final)
