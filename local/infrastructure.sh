@@ -326,10 +326,10 @@ loki() {
     saw "SKIPPED: alloy was left out, so nobody sends lines"
     return 2
   fi
-  for service in pulsevault transcode-worker nginx audit; do
+  for service in backend transcode-worker nginx audit; do
     patiently ask_loki "{service=\"$service\"}" || unlike "lines of $service" "HTTP $CODE $(head -c 300 "$T/body")" || return 1
   done
-  saw "lines of pulsevault, transcode-worker, nginx and the audit log of the last hour"
+  saw "lines of backend, transcode-worker, nginx and the audit log of the last hour"
 }
 
 playback() {
