@@ -114,8 +114,8 @@ func (x VideoIndex) remove(ctx context.Context, id vault.VideoID) error {
 	return removeScript.Run(ctx, x.Client, append(keys, ownersKey), string(id), shelfOf(id)).Err()
 }
 
-// shelvesAtOnce is how many shelves are asked together.
-const shelvesAtOnce = 8
+// shelvesAtOnce is how many shelves are asked together, at most.
+const shelvesAtOnce = 16
 
 // Before returns the videos of an owner, of all owners if that is empty, that come before an id, all if that is empty too:
 // the newest first, at most so many. complete says whether the index held every video all that time.
@@ -126,11 +126,11 @@ func (x VideoIndex) Before(ctx context.Context, owner string, id vault.VideoID, 
 	if id != "" {
 		from = "[" + shelfOf(id)
 	}
-	for {
+	for at := 1; ; at = min(2*at, shelvesAtOnce) { // where there are many videos, the first shelf has enough
 		var is *redis.IntCmd
 		var names *redis.StringSliceCmd
 		_, err = x.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			names = p.ZRevRangeByLex(ctx, VideosOfKey(owner), &redis.ZRangeBy{Max: from, Min: "-", Count: shelvesAtOnce})
+			names = p.ZRevRangeByLex(ctx, VideosOfKey(owner), &redis.ZRangeBy{Max: from, Min: "-", Count: int64(at)})
 			is = p.Exists(ctx, completeKey)
 			return nil
 		})
@@ -145,10 +145,10 @@ func (x VideoIndex) Before(ctx context.Context, owner string, id vault.VideoID, 
 			return nil, false, unavailable("read the index of videos", err)
 		}
 		ids = append(ids, found...)
-		if len(ids) == most || len(names.Val()) < shelvesAtOnce {
+		if len(ids) == most || len(names.Val()) < at {
 			return ids, true, nil
 		}
-		from = "(" + names.Val()[shelvesAtOnce-1]
+		from = "(" + names.Val()[at-1]
 	}
 }
 
