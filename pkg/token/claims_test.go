@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -154,6 +155,23 @@ func TestRandomTokens(t *testing.T) {
 		}
 		if _, err := s.Verify(tok, video, path); err == nil {
 			t.Fatalf("%s is accepted", tok)
+		}
+	}
+}
+
+// However many callers there are, each token says what its own claims say, the first time and again.
+func TestClaimsOfManyCallers(t *testing.T) {
+	s, err := token.New(secret, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5000 {
+		want := token.Claims{KeyID: "k", User: fmt.Sprint("caller ", i%3000)}
+		tok := s.Sign(seal(t, want), video, path, time.Now().Add(time.Hour))
+		for range 2 {
+			if g, err := s.Verify(tok, video, path); err != nil || g.Claims != want {
+				t.Fatalf("%+v, %v, want %+v", g, err, want)
+			}
 		}
 	}
 }
