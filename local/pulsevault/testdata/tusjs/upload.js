@@ -6,7 +6,7 @@ const [endpoint, file] = process.argv.slice(2)
 const upload = new Upload(createReadStream(file), {
   endpoint,
   uploadSize: statSync(file).size,
-  chunkSize: 1 << 20,
+  chunkSize: Number(process.env.CHUNK_SIZE ?? 1 << 20), // bytes
   retryDelays: Array(100).fill(50), // milliseconds, for each try that makes no progress
   onError: (error) => {
     console.error(error)
