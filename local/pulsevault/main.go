@@ -24,6 +24,8 @@ type commands struct {
 	Queue      queueCommands      `cmd:"" help:"Look at the tasks, start failed videos again, cancel videos."`
 	Keys       keysCommands       `cmd:"" help:"Make, list and revoke API keys, for AUTH_MODE=apikey."`
 	Audit      auditCommands      `cmd:"" help:"Look after the audit log."`
+	Backup     backupCommands     `cmd:"" help:"Take a snapshot of the store into a folder on another disk, while servers run; or verify one."`
+	Restore    restoreCommand     `cmd:"" help:"Bring a snapshot back into empty folders."`
 	Compliance complianceCommand  `cmd:"" help:"Say how the settings answer the safeguards of 45 CFR 164.312; the exit status is 1 if any answer is off."`
 	HLS        hlsCommands        `cmd:"" name:"hls" help:"Look at published video."`
 	Health     healthcheckCommand `cmd:"" name:"healthcheck" help:"Ask the process on this machine whether it is ready; the exit status is 1 if it is not."`

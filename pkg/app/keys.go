@@ -2,12 +2,9 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"pulsevault/pkg/audit"
 	"pulsevault/pkg/auth"
@@ -27,11 +24,9 @@ type Keys struct {
 
 // OpenKeys opens the file of keys, and the audit log, in which every change of it stands. Close gives back what it holds.
 func OpenKeys(ctx context.Context, c Config, log *slog.Logger) (*Keys, error) {
-	a := &App{Log: log, Registry: prometheus.NewRegistry(), config: c}
-	for _, step := range []func(context.Context) error{a.openStorage, a.findRedis, a.openAudit} {
-		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, a.Close())
-		}
+	a, err := openLog(ctx, c, log)
+	if err != nil {
+		return nil, err
 	}
 	return &Keys{a, a.keyring()}, nil
 }

@@ -16,6 +16,9 @@ func (a *App) openStorage(ctx context.Context) error {
 	c := a.config
 	dirs := []string{c.MediaRoot, c.UploadDir}
 	if !c.InBucket {
+		if err := c.wholeStore(); err != nil {
+			return err
+		}
 		dirs = append(dirs, c.VideoDir, c.pendingDir(), c.AuditDir, c.authDir())
 	}
 	for _, dir := range dirs {

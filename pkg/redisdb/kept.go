@@ -88,3 +88,6 @@ func KeptHead(dir, category string) (head []byte, ok bool, err error) {
 	value, ok := kept[AuditHeadKey(category)]
 	return []byte(value), ok, nil
 }
+
+// Forget removes what the embedded Redis of a folder kept when it last ran, for a folder that is to get other content.
+func Forget(dir string) error { return durable.Remove(filepath.Join(dir, keptFile)) }
