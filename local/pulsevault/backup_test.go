@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -314,4 +315,124 @@ func (w *traffic) delete(c client) {
 	w.mu.Lock()
 	w.deleted = append(w.deleted, id)
 	w.mu.Unlock()
+}
+
+// smallStore is a folder with one video that is done, on which nothing runs.
+func smallStore(t *testing.T) (root, videoID string) {
+	t.Helper()
+	root = t.TempDir()
+	server := start(t, "serve", root, "RENDITIONS=240p")
+	c := client{t, server.url}
+	videoID = c.send(shortClip(t))
+	c.await(videoID, "transcoded")
+	server.stop()
+	return root, videoID
+}
+
+// A backup that is killed at any of its steps is no snapshot, and the next one is whole; so it is with a restore, on which no
+// server starts before it is done.
+func TestBackupAndRestoreAreKilled(t *testing.T) {
+	root, id := smallStore(t)
+	key, to := auditKey(t, root), t.TempDir()
+	for _, arrow := range []string{"backup/begun", "backup/video", "backup/audit", "backup/copied", "backup/listed"} {
+		if code, out := run(t, root, []string{"PULSEVAULT_FAILPOINT=" + arrow}, "backup", to); code != -1 {
+			t.Fatalf("it was not killed at %s: %d %s", arrow, code, out)
+		}
+		if code, out := run(t, filepath.Join(t.TempDir(), "none"), nil, "restore", to); code != 1 && arrow == "backup/begun" {
+			t.Errorf("what was cut off at %s is restored: %s", arrow, out)
+		}
+	}
+	folder := takeBackup(t, root, to)
+	if left, _ := filepath.Glob(filepath.Join(to, ".unfinished-*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	target := filepath.Join(t.TempDir(), "restored")
+	for _, arrow := range []string{"restore/file", "restore/copied", "restore/recorded"} {
+		if code, out := run(t, target, []string{"PULSEVAULT_FAILPOINT=" + arrow}, "restore", folder); code != -1 {
+			t.Fatalf("it was not killed at %s: %d %s", arrow, code, out)
+		}
+		if code, out := run(t, target, nil, "serve"); code != 1 || !strings.Contains(out, "restore again") {
+			t.Errorf("a server on a part of a store: %d %s", code, out)
+		}
+	}
+	if code, out := run(t, target, nil, "restore", folder); code != 0 {
+		t.Fatalf("restore again: %d %s", code, out)
+	}
+	if videos, _ := wantConsistent(t, target, key); len(videos) != 1 || videos[id].Status != vault.Transcoded {
+		t.Errorf("videos %v", videos)
+	}
+	if code, out := run(t, target, nil, "restore", folder); code != 1 || !strings.Contains(out, "not empty") {
+		t.Errorf("restore over a store: %d %s", code, out)
+	}
+}
+
+// A bit that flips in a snapshot is found by verifying and left out by restoring; a snapshot that is taken --fresh has none of it.
+func TestBackupFindsAFlippedBit(t *testing.T) {
+	root, id := smallStore(t)
+	to := t.TempDir()
+	folder := takeBackup(t, root, to)
+	second := takeBackup(t, root, to)
+	original := func(folder string) string { return filepath.Join(folder, "media", "videos", id, "original.mp4") }
+	a, errA := os.Stat(original(folder))
+	b, errB := os.Stat(original(second))
+	if errA != nil || errB != nil || !os.SameFile(a, b) {
+		t.Errorf("the second snapshot has a copy of its own: %v %v", errA, errB)
+	}
+	data := mustRead(t, original(second))
+	data[len(data)/2] ^= 1
+	if err := os.Chmod(original(second), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(original(second), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := run(t, root, nil, "backup", "verify", to); code != 1 || !strings.Contains(out, "original.mp4 is damaged") {
+		t.Errorf("verify: %d %s", code, out)
+	}
+	target := filepath.Join(t.TempDir(), "restored")
+	if code, out := run(t, target, nil, "restore", to); code != 1 || !strings.Contains(out, "original.mp4 is missing") {
+		t.Errorf("restore: %d %s", code, out)
+	}
+	fresh := takeBackup(t, root, to, "--fresh", "--keep=1")
+	if code, out := run(t, root, nil, "backup", "verify", fresh); code != 0 {
+		t.Errorf("verify: %d %s", code, out)
+	}
+	if entries, _ := filepath.Glob(filepath.Join(to, "2*")); len(entries) != 1 {
+		t.Errorf("kept: %v", entries)
+	}
+}
+
+func TestBackupOfABucketSaysWhatToUse(t *testing.T) {
+	settings := []string{"STORAGE=s3", "S3_BUCKET=clinic", "S3_REGION=eu-central-1", "REDIS_HOST=127.0.0.1"}
+	for _, args := range [][]string{{"backup", t.TempDir()}, {"restore", t.TempDir()}} {
+		if code, out := run(t, t.TempDir(), settings, args...); code != 1 || !strings.Contains(out, "versioning") {
+			t.Errorf("%v: %d %s", args, code, out)
+		}
+	}
+}
+
+// The script with which operators show that their backups can be restored: it passes, and fails on a damaged one.
+func TestRestoreDrill(t *testing.T) {
+	root, id := smallStore(t)
+	to := t.TempDir()
+	folder := takeBackup(t, root, to)
+	script, err := filepath.Abs("../restore-drill.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drill := func() ([]byte, error) {
+		cmd := exec.CommandContext(t.Context(), "bash", script, to)
+		cmd.Dir = t.TempDir()
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(), "PULSEVAULT=" + binary, "AUDIT_KEY=" + auditKey(t, root)}
+		return cmd.CombinedOutput()
+	}
+	if out, err := drill(); err != nil || !bytes.Contains(out, []byte("video "+id+" plays to its end")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := os.Remove(filepath.Join(folder, "media", "videos", id, "hls", "master.m3u8")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := drill(); err == nil {
+		t.Errorf("it passes on a damaged backup:\n%s", out)
+	}
 }

@@ -174,13 +174,13 @@ func (b *base) read(from int64, each func(file File, at int64) bool) error {
 		line, err := r.ReadBytes('\n')
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil //nolint:nilerr // the end
+			return nil
 		case err != nil:
 			return err
 		}
 		var file File
 		if json.Unmarshal(line, &file) != nil {
-			return nil
+			return nil //nolint:nilerr // what a kill has cut off is the end
 		}
 		if file.Path != "" && !each(file, at) {
 			return nil
