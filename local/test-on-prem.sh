@@ -57,10 +57,10 @@ ports() {
 # missing: services whose image is neither here, nor built here, nor to be had.
 missing() {
   local service image
-  docker compose config --format json | tr -d '\n' >"$T/config"
+  docker compose config >"$T/config"
   for service in $(docker compose config --services); do
     case $service in pulsevault | transcode-worker) continue ;; esac # built here
-    image=$(docker compose config --images "$service" | grep -v '^pulsevault-' | grep "$service" | head -n 1)
+    image=$(awk -v s="  $service:" '/^  [a-z]/ { ours = $0 == s } ours && /^    image: / { print $2 }' "$T/config")
     docker image inspect "$image" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$image" >>"$LOG" 2>&1 || echo "$service"
   done
 }
