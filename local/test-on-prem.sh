@@ -22,11 +22,22 @@ LOG=${LOG:-$T/log}
 say() { printf '\n== %s\n' "$*"; }
 wanted() { case " $ONLY " in *" $1 "*) true ;; *) false ;; esac; }
 
-if ! docker info >/dev/null 2>&1 || ! docker compose version >/dev/null 2>&1; then
-  echo "NOT TESTED: the stack on a clinic's own machine, since no Docker with Compose answers here"
+untested() { # WHY
+  echo "NOT TESTED: the stack on a clinic's own machine, since $1"
   rm -rf "$T"
   exit 0
+}
+# had IMAGE: it is here, or comes in time.
+had() { docker image inspect "$1" >/dev/null 2>&1 || timeout 120 docker pull --quiet "$1" >>"$LOG" 2>&1; }
+
+if ! timeout 20 docker info >/dev/null 2>&1 || ! docker compose version >/dev/null 2>&1; then
+  untested "no Docker with Compose answers here"
 fi
+# What nothing can be built of, or do without.
+for image in $(awk '/^FROM / && $2 ~ /:/ { print $2 }' Dockerfile) \
+  $(awk '/^    image: (redis|nginx)/ { print $2 }' docker-compose.yml); do
+  had "$image" || untested "the image $image cannot be had here"
+done
 
 finish() {
   local status=$?
@@ -61,7 +72,7 @@ missing() {
   for service in $(docker compose config --services); do
     case $service in pulsevault | transcode-worker) continue ;; esac # built here
     image=$(awk -v s="  $service:" '/^  [a-z]/ { ours = $0 == s } ours && /^    image: / { print $2 }' "$T/config")
-    docker image inspect "$image" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$image" >>"$LOG" 2>&1 || echo "$service"
+    had "$image" || echo "$service"
   done
 }
 
@@ -84,6 +95,12 @@ umask 077
   printf '%s\n' "COMPOSE_PROJECT_NAME=$PROJECT" SERVER_NAME=pulsevault.test "HTTP_PORT=${FREE[0]}" "HTTPS_PORT=${FREE[1]}" \
     "PORT=${FREE[2]}" "REDIS_ADMIN_PORT=${FREE[3]}" "PROMETHEUS_PORT=${FREE[4]}" "GRAFANA_PORT=${FREE[5]}" "LOKI_PORT=${FREE[6]}"
 } | awk -F = '/^[A-Z_]+=/ { value[$1] = $0; if (!($1 in order)) { order[$1] = ++n; name[n] = $1 } } END { for (i = 1; i <= n; i++) print value[name[i]] }' >.env
+# nginx too is for this machine only.
+cat >docker-compose.override.yml <<END
+services:
+  nginx:
+    ports: !override ["127.0.0.1:${FREE[0]}:8080", "127.0.0.1:${FREE[1]}:8443"]
+END
 SKIP_SERVICES=$(HMAC_SECRET=x REDIS_PASSWORD=x GRAFANA_ADMIN_PASSWORD=x missing | paste -sd ' ' -)
 export SKIP_SERVICES
 [ -z "$SKIP_SERVICES" ] || say "LEFT OUT, since their images cannot be had here: $SKIP_SERVICES"
@@ -114,7 +131,7 @@ if wanted fill; then
   say "the volume of the media filled, and emptied"
   docker compose down --volumes --timeout 20 >>"$LOG" 2>&1
   # In memory, so that it needs no rights on this machine: what is kept is not what is tried here.
-  cat >docker-compose.override.yml <<'END'
+  cat >>docker-compose.override.yml <<'END'
 volumes:
   media-storage:
     driver_opts: { type: tmpfs, device: tmpfs, o: "size=300m,uid=10001,gid=10001,mode=0750" }
