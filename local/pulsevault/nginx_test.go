@@ -3,16 +3,8 @@ package main_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -231,31 +223,6 @@ func (f *front) said(where *bytes.Buffer) string {
 	return where.String()
 }
 
-// selfSigned makes a certificate for localhost.
-func selfSigned(t *testing.T, folder string) (certificate, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, key = filepath.Join(folder, "fullchain.pem"), filepath.Join(folder, "privkey.pem")
-	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: public}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certificate, key
-}
-
 // store makes a video with these files beside its original, which has so many bytes.
 func (f *front) store(size int, files map[string]string) (id string) {
 	f.t.Helper()
@@ -299,14 +266,6 @@ func (f *front) played(id, path string) (accesses []string) {
 		}
 	}
 	return accesses
-}
-
-// overTLS is a client of nginx over HTTPS.
-func (f *front) overTLS(c *tls.Config) *http.Client {
-	c.InsecureSkipVerify = true // the certificate is its own
-	transport := &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}
-	f.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // anHLS is what a player finds of a video: a segment, its playlists, and a poster.
