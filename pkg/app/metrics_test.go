@@ -93,10 +93,10 @@ pulsevault_volume_free_bytes{folder="videos"} 20
 		}
 	}
 	close(answers)
-	close(asked)
+	synctest.Wait()
 	hung := 0
-	for dir := range asked {
-		if dir == "hangs" {
+	for range len(asked) {
+		if <-asked == "hangs" {
 			hung++
 		}
 	}
