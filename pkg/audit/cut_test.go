@@ -58,6 +58,10 @@ func TestCutWhileOthersAppend(t *testing.T) {
 	s, key := newKey(t)
 	dir, now := t.TempDir(), newClock("2026-01-31T23:59:00Z")
 	var others sync.WaitGroup
+	var taken [3]chan struct{} // each is closed when that many cuts have been taken, and those who append wait for it on their way
+	for i := range taken {
+		taken[i] = make(chan struct{})
+	}
 	for range 2 {
 		l := open(t, audit.Config{Dir: dir, Now: now.Now})
 		for n, c := range audit.Categories {
@@ -72,6 +76,9 @@ func TestCutWhileOthersAppend(t *testing.T) {
 					}
 					if i == 200 {
 						now.set("2026-02-01T00:00:30Z")
+					}
+					if i%100 == 99 && i/100 < len(taken) {
+						<-taken[i/100]
 					}
 				}
 			})
@@ -90,12 +97,15 @@ func TestCutWhileOthersAppend(t *testing.T) {
 		select {
 		case <-done:
 			wantWholeCopy(t, copyCut(t, dir), key, 2*400)
-			if cuts < 3 {
+			if cuts < len(taken) {
 				t.Errorf("only %d cuts were taken meanwhile", cuts)
 			}
 			return
 		default:
 			wantWholeCopy(t, copyCut(t, dir), key, 0)
+			if cuts < len(taken) {
+				close(taken[cuts])
+			}
 		}
 	}
 }

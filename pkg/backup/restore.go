@@ -2,8 +2,6 @@ package backup
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,17 +148,12 @@ func (t Target) bring(ctx context.Context, folder string, f File) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = src.Close() }() // nothing was written
-	dst, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, durable.FileMode)
-	if err != nil {
+	defer func() { _ = src.Close() }()                                       // nothing was written
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) { // a part of it, of a restore that was killed
 		return err
 	}
-	h := sha256.New()
-	_, err = io.Copy(io.MultiWriter(dst, h), ending{ctx, src})
-	if err = errors.Join(err, dst.Close()); err == nil {
-		err = os.Chtimes(to, f.Modified, f.Modified)
-	}
-	if err == nil && hex.EncodeToString(h.Sum(nil)) != f.SHA256 {
+	sum, err := write(ctx, to, src, f, durable.FileMode)
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && sum != f.SHA256 {
 		err = os.Remove(to)
 	}
 	failpoint.Hit("restore/file")

@@ -138,7 +138,7 @@ func (d *draft) copy(ctx context.Context, key, from string, size int64, modified
 		return f, err
 	}
 	defer func() { _ = src.Close() }() // nothing was written
-	f.SHA256, err = write(ctx, to, io.LimitReader(src, size), f)
+	f.SHA256, err = write(ctx, to, io.LimitReader(src, size), f, keptMode)
 	d.summary.Copied += size
 	return f, err
 }
@@ -156,7 +156,7 @@ func (d *draft) put(ctx context.Context, key string, data []byte, modified time.
 	if linked || err != nil {
 		return f, err
 	}
-	_, err = write(ctx, to, bytes.NewReader(data), f)
+	_, err = write(ctx, to, bytes.NewReader(data), f, keptMode)
 	d.summary.Copied += f.Size
 	return f, err
 }
@@ -209,8 +209,8 @@ func (d *draft) link(ctx context.Context, f *File, to string, same func(earlier 
 	return false, nil
 }
 
-// write makes a file of what r gives, which must be as much as f says.
-func write(ctx context.Context, to string, r io.Reader, f File) (sum string, err error) {
+// write makes a file of what r gives, with the time that f says. It is io.ErrUnexpectedEOF if that is not as much as f says.
+func write(ctx context.Context, to string, r io.Reader, f File, mode fs.FileMode) (sum string, err error) {
 	dst, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return "", err
@@ -221,7 +221,7 @@ func write(ctx context.Context, to string, r io.Reader, f File) (sum string, err
 		err = fmt.Errorf("%s has %d bytes, not %d: %w", f.Path, n, f.Size, io.ErrUnexpectedEOF)
 	}
 	if err == nil {
-		err = dst.Chmod(keptMode)
+		err = dst.Chmod(mode)
 	}
 	if err = errors.Join(err, dst.Close()); err == nil {
 		err = os.Chtimes(to, f.Modified, f.Modified)

@@ -151,14 +151,18 @@ func (w *witness) upload(f File, file string) {
 		}
 		return
 	}
+	if u.Deleted {
+		return
+	}
 	for _, place := range []string{
 		filepath.Join(w.store.Videos, string(u.VideoID), "original.mp4"),
 		filepath.Join(w.store.Pending, "deletions", string(u.VideoID)), // it was being deleted; the sweep will say so in the record
 	} {
-		if ok, err := exists(place); u.Deleted || ok {
+		if ok, err := exists(place); ok || err != nil {
+			if err != nil {
+				w.found.add("%s: %v", f.Path, err)
+			}
 			return
-		} else if err != nil {
-			w.found.add("%s: %v", f.Path, err)
 		}
 	}
 	w.found.add("%s speaks of %d bytes, which are neither there nor a video", f.Path, u.Offset)
