@@ -72,16 +72,9 @@ check() {
 
 left_out() { case " $SKIP_SERVICES " in *" $1 "*) true ;; *) false ;; esac; }
 
-saw() { printf '    %s\n' "$*"; }
-
-# unlike EXPECTED SEEN: reports a failure, and is one.
-unlike() {
-  printf '    FAILED: expected %s\n            saw      %s\n' "$1" "${2:-nothing}"
-  return 1
-}
-
-# same WHAT EXPECTED SEEN
-same() { [ "$2" = "$3" ] || unlike "$1 $2" "$3"; }
+CALL_SECONDS=60
+# shellcheck source=local/checks.sh
+. local/checks.sh
 
 # What curl is told each time: which name is this machine, and whom to trust. Not on its command line, where others see it.
 {
@@ -95,29 +88,11 @@ printf 'user = "admin:%s"\n' "$(setting GRAFANA_ADMIN_PASSWORD)" >"$T/grafana"
 chmod 600 "$T/key" "$T/grafana"
 export CURL_HOME=$T
 
-# call URL [CURL OPTIONS]: leaves the status in CODE, the answer in $T/head and $T/body.
-call() {
-  local url=$1
-  shift
-  : >"$T/head"
-  : >"$T/body"
-  CODE=$(curl -sS --connect-timeout 10 --max-time 60 -o "$T/body" -D "$T/head" -w '%{http_code}' "$@" "$url" 2>"$T/curl")
-  [ "$CODE" != 000 ] || CODE="no answer ($(head -n 1 "$T/curl"))"
-}
-
 # asking URL [CURL OPTIONS]: the same with the administrator's key.
 asking() { call "$@" -K "$T/key"; }
 
-# status EXPECTED WHAT
-status() { [ "$CODE" = "$1" ] || unlike "HTTP $1 from $2" "HTTP $CODE $(head -c 300 "$T/body" | tr -s '\r\n\t' ' ')"; }
-
-# header NAME (in lower case)
-header() {
-  tr -d '\r' <"$T/head" | awk -v name="$1:" 'tolower($1) == name { sub(/^[^:]*:[ \t]*/, ""); v = $0 } END { print v }'
-}
-
 # holds TEXT WHAT: does the answer hold it?
-holds() { grep -qF -- "$1" "$T/body" || unlike "$2 to hold $1" "$(head -c 300 "$T/body" | tr -s '\r\n\t' ' ')"; }
+holds() { grep -qF -- "$1" "$T/body" || unlike "$2 to hold $1" "$(answer)"; }
 
 # text NAME: a string member of the JSON in $T/body.
 text() { tr -d '\r\n' <"$T/body" | sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p' | sed 's/\\u0026/\&/g'; }
@@ -327,7 +302,7 @@ loki() {
     return 2
   fi
   for service in backend transcode-worker nginx audit; do
-    patiently ask_loki "{service=\"$service\"}" || unlike "lines of $service" "HTTP $CODE $(head -c 300 "$T/body")" || return 1
+    patiently ask_loki "{service=\"$service\"}" || unlike "lines of $service" "$(answer)" || return 1
   done
   saw "lines of backend, transcode-worker, nginx and the audit log of the last hour"
 }

@@ -57,40 +57,13 @@ step() {
   "$body" || FAILED="$FAILED$STEP "
 }
 
-saw() { printf '    %s\n' "$*"; }
-
-# unlike EXPECTED SEEN: reports a failure, and is one.
-unlike() {
-  printf '    FAILED: expected %s\n            saw      %s\n' "$1" "$2"
-  return 1
-}
-
-# same WHAT EXPECTED SEEN
-same() { [ "$2" = "$3" ] || unlike "$1 $2" "${3:-nothing}"; }
-
-# call URL [CURL OPTIONS]: leaves the status in CODE, the answer in $T/head and $T/body.
-call() {
-  local url=$1
-  shift
-  : >"$T/head"
-  : >"$T/body"
-  CODE=$(curl -sS --connect-timeout 10 --max-time 120 -o "$T/body" -D "$T/head" -w '%{http_code}' "$@" "$url" 2>"$T/curl")
-  [ "$CODE" != 000 ] || CODE="no answer ($(head -n 1 "$T/curl"))"
-}
+# shellcheck disable=SC2034 # it is for checks.sh
+CALL_SECONDS=120
+# shellcheck source=local/checks.sh
+. "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 # asking URL [CURL OPTIONS]: the same, saying who we are.
 asking() { if [ -n "${AUTH:-}" ]; then call "$@" -H "$AUTH"; else call "$@"; fi; }
-
-# answer: status and the beginning of the body, for a report.
-answer() { printf 'HTTP %s %s' "$CODE" "$(head -c 300 "$T/body" | tr -s '\r\n\t' ' ')"; }
-
-# status EXPECTED WHAT
-status() { [ "$CODE" = "$1" ] || unlike "HTTP $1 from $2" "$(answer)"; }
-
-# header NAME (in lower case)
-header() {
-  tr -d '\r' <"$T/head" | awk -v name="$1:" 'tolower($1) == name { sub(/^[^:]*:[ \t]*/, ""); v = $0 } END { print v }'
-}
 
 # text NAME: a string member of the JSON object in $T/body, leaving out what is in its arrays; number NAME: a number.
 text() { flat | sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p' | sed 's/\\u0026/\&/g; s/\\//g'; }
