@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"pulsevault/local/bench/rig"
@@ -91,35 +91,28 @@ func until(ctx context.Context, ask func() (bool, error)) error {
 // firstSegment follows a master playlist to a segment, as a player does, and reports whether it is there.
 func firstSegment(ctx context.Context, c *rig.Client, link string) (bool, error) {
 	for range 2 {
-		list, err := c.Get(ctx, link)
+		next, err := c.Follow(ctx, link)
+		if errors.Is(err, rig.ErrNowhere) {
+			return false, err
+		}
 		if err != nil {
 			return false, ctx.Err() // there is none yet
 		}
-		next := ""
-		for line := range strings.Lines(string(list)) {
-			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-				next = line
-				break
-			}
-		}
-		if next == "" {
-			return false, fmt.Errorf("a playlist leads nowhere: %q", list)
-		}
-		link = link[:strings.LastIndex(strings.Split(link, "?")[0], "/")+1] + next
+		link = next
 	}
 	_, err := c.Get(ctx, link)
 	return err == nil, err
 }
 
 func ready(ctx context.Context, c *rig.Client, link string) (bool, error) {
-	data, err := c.Get(ctx, link)
+	record, err := c.Get(ctx, link)
 	if err != nil {
 		return false, err
 	}
 	var answer struct {
 		Status string `json:"status"`
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
+	if err := json.Unmarshal(record.Body, &answer); err != nil {
 		return false, err
 	}
 	if answer.Status == "failed" {

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
+
+	"pulsevault/local/bench/rig"
 )
 
 type fillCommand struct {
@@ -37,11 +40,11 @@ func (f fillCommand) Run(ctx context.Context, s *stack) (err error) {
 	}
 	body := different(clip)
 	half := int64(len(body) / 2)
-	upload, err := s.create(ctx, int64(len(body)))
+	upload, err := s.Create(ctx, int64(len(body)))
 	if err != nil {
 		return err
 	}
-	if _, err := s.send(ctx, upload, 0, body[:half]); err != nil {
+	if _, err := s.Send(ctx, upload, 0, bytes.NewReader(body[:half])); err != nil {
 		return err
 	}
 	fmt.Printf("a volume of %d MiB; an upload of %d bytes, %d of them acknowledged\n", mib, len(body), half)
@@ -52,8 +55,8 @@ func (f fillCommand) Run(ctx context.Context, s *stack) (err error) {
 }
 
 // whileFull fills the volume, asks for room, and makes room again.
-func (s *stack) whileFull(ctx context.Context, upload string, half int64, body []byte, watched string) (err error) {
-	if _, _, err := s.do(ctx, http.StatusInsufficientStorage, http.MethodPost, "/uploads", nil, map[string]string{"Upload-Length": "9000000000"}); err != nil {
+func (s *stack) whileFull(ctx context.Context, upload *url.URL, half int64, body []byte, watched string) (err error) {
+	if _, err := s.Create(ctx, 9_000_000_000); rig.StatusOf(err) != http.StatusInsufficientStorage {
 		return fmt.Errorf("an upload larger than the room was not refused with 507: %w", err)
 	}
 	fmt.Println("an upload that is larger than what is free: 507")
@@ -67,34 +70,34 @@ func (s *stack) whileFull(ctx context.Context, upload string, half int64, body [
 		return err
 	}
 	fmt.Printf("filled: %s KiB free\n", strings.TrimSpace(free))
-	_, sendErr := s.send(ctx, upload, half, body[half:])
-	_, createErr := s.create(ctx, int64(len(body)))
+	_, sendErr := s.Send(ctx, upload, half, bytes.NewReader(body[half:]))
+	_, createErr := s.Create(ctx, int64(len(body)))
 	for what, refused := range map[string]error{"a piece": sendErr, "a new upload": createErr} {
-		if statusOf(refused) != http.StatusInsufficientStorage {
+		if rig.StatusOf(refused) != http.StatusInsufficientStorage {
 			return fmt.Errorf("with a full volume %s was not refused with 507: %w", what, refused)
 		}
 	}
 	fmt.Println("a piece, and a new upload: 507")
 	// What is left of it is said, not asked for: an access that cannot be recorded may be refused.
 	_, playErr := s.play(ctx, watched)
-	_, _, readyErr := s.do(ctx, http.StatusOK, http.MethodGet, "/readyz", nil, nil)
+	_, readyErr := s.Get(ctx, s.Base+"/readyz")
 	fmt.Printf("a play meanwhile: %s; readyz: %s\n", told(playErr), told(readyErr))
 	return nil
 }
 
 // afterwards goes on where there was no room.
-func (s *stack) afterwards(ctx context.Context, upload string, half int64, body []byte, watched string) error {
-	n, err := s.offset(ctx, upload)
+func (s *stack) afterwards(ctx context.Context, upload *url.URL, half int64, body []byte, watched string) error {
+	n, err := s.Offset(ctx, upload)
 	if err != nil {
 		return fmt.Errorf("ask for the offset when there is room again: %w", err)
 	}
 	if n < half || n > int64(len(body)) {
 		return fmt.Errorf("%d bytes were acknowledged, and %d are there", half, n)
 	}
-	if _, err := s.send(ctx, upload, n, body[n:]); err != nil {
+	if _, err := s.Send(ctx, upload, n, bytes.NewReader(body[n:])); err != nil {
 		return fmt.Errorf("go on when there is room again: %w", err)
 	}
-	video, err := s.finalize(ctx, upload)
+	video, _, err := s.Finalize(ctx, upload)
 	if err != nil {
 		return err
 	}
@@ -111,14 +114,9 @@ func (s *stack) afterwards(ctx context.Context, upload string, half int64, body 
 
 // told is what an answer was, in a word or two.
 func told(err error) string {
-	var r refusal
-	switch {
-	case err == nil:
+	if err == nil {
 		return "as ever"
-	case errors.As(err, &r):
-		says, _, _ := bytes.Cut([]byte(r.says), []byte(`,"requestId"`))
-		return fmt.Sprintf("%d %s", r.status, says)
-	default:
-		return err.Error()
 	}
+	says, _, _ := strings.Cut(err.Error(), `,"requestId"`)
+	return says
 }

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -65,6 +65,18 @@ func (s *stack) transcoded(ctx context.Context, clip []byte, l *ledger) (string,
 	}
 	l.add(func() { l.videos[video] = sha256.Sum256(body) })
 	return video, s.awaitTranscoded(ctx, video)
+}
+
+// status is that of a video.
+func (s *stack) status(ctx context.Context, video string) (string, error) {
+	answer, err := s.Get(ctx, s.Base+"/videos/"+video)
+	if err != nil {
+		return "", err
+	}
+	var record struct {
+		Status string `json:"status"`
+	}
+	return record.Status, json.Unmarshal(answer.Body, &record)
 }
 
 func (s *stack) awaitTranscoded(ctx context.Context, video string) error {
@@ -232,15 +244,15 @@ func (l *ledger) check(ctx context.Context, s *stack) error {
 
 // whole reads a video back.
 func (s *stack) whole(ctx context.Context, video string, sum [sha256.Size]byte) error {
-	at, err := s.link(ctx, video, "original.mp4")
+	at, err := s.Link(ctx, video, "original.mp4")
 	if err != nil {
 		return fmt.Errorf("video %s: %w", video, err)
 	}
-	_, data, err := s.do(ctx, http.StatusOK, http.MethodGet, at, nil, nil)
+	original, err := s.Get(ctx, at)
 	if err != nil {
 		return fmt.Errorf("video %s: %w", video, err)
 	}
-	if sha256.Sum256(data) != sum {
+	if sha256.Sum256(original.Body) != sum {
 		return fmt.Errorf("video %s has other bytes than were sent", video)
 	}
 	return pause(ctx, 50*time.Millisecond) // slower than the limits of one address

@@ -70,3 +70,25 @@ func (p *plays) print(n int, span time.Duration) error {
 	}
 	return nil
 }
+
+// play does what a player does to begin: it has a link signed, reads the master playlist, one of a variant, and a segment. It tries
+// nothing twice. Returned is what X-Cache-Status says of the segment.
+func (s *stack) play(ctx context.Context, video string) (cache string, err error) {
+	at, err := s.Link(ctx, video, "hls/master.m3u8")
+	if err != nil {
+		return "", fmt.Errorf("sign: %w", err)
+	}
+	for _, what := range []string{"master playlist", "variant playlist"} {
+		if at, err = s.Follow(ctx, at); err != nil {
+			return "", fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	segment, err := s.Get(ctx, at)
+	if err != nil {
+		return "", fmt.Errorf("segment: %w", err)
+	}
+	if len(segment.Body) == 0 || segment.Body[0] != 0x47 {
+		return "", errors.New("segment: it is no MPEG transport stream")
+	}
+	return segment.Header.Get("X-Cache-Status"), nil
+}

@@ -16,14 +16,14 @@ import (
 	"time"
 
 	"github.com/joho/godotenv"
+
+	"pulsevault/local/bench/rig"
 )
 
 // stack is a running stack, as its administrator has it.
 type stack struct {
-	dir  string // of docker-compose.yml
-	base string // URL of nginx, without a slash at its end
-	key  string
-	http *http.Client
+	*rig.Client        // through nginx, with the administrator's key
+	dir         string // of docker-compose.yml
 }
 
 // answerTimeout is how long one request may take, from its first byte to the last of its answer.
@@ -50,12 +50,11 @@ func openStack(dir string) (*stack, error) {
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		MaxIdleConnsPerHost: 100,
 	}
-	return &stack{
-		dir:  dir,
-		base: "https://" + net.JoinHostPort(settings["SERVER_NAME"], settings["HTTPS_PORT"]),
-		key:  settings["PULSEVAULT_ADMIN_KEY"],
-		http: &http.Client{Transport: transport, Timeout: answerTimeout},
-	}, nil
+	return &stack{&rig.Client{
+		Base: "https://" + net.JoinHostPort(settings["SERVER_NAME"], settings["HTTPS_PORT"]),
+		Key:  settings["PULSEVAULT_ADMIN_KEY"],
+		HTTP: http.Client{Transport: transport, Timeout: answerTimeout},
+	}, dir}, nil
 }
 
 // docker runs docker in the stack's folder and returns what it printed; an error holds what it said.

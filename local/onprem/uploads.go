@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
+
+	"pulsevault/local/bench/rig"
 )
 
 const (
@@ -68,29 +72,29 @@ func (s *stack) uploadUntil(ctx context.Context, stop <-chan struct{}, clip []by
 // upload does what a tus client does: it sends piece after piece, and after whatever goes wrong asks for the offset and goes on
 // from there. What was acknowledged and is not there then is lost, and the upload given up.
 func (s *stack) upload(ctx context.Context, body []byte, l *ledger) (video string, err error) {
-	var upload string
-	if err := l.untilDone(ctx, func() (err error) { upload, err = s.create(ctx, int64(len(body))); return err }); err != nil {
+	var upload *url.URL
+	if err := l.untilDone(ctx, func() (err error) { upload, err = s.Create(ctx, int64(len(body))); return err }); err != nil {
 		return "", err
 	}
 	var acknowledged int64
 	for acknowledged < int64(len(body)) {
-		n, err := s.send(ctx, upload, acknowledged, body[acknowledged:min(acknowledged+pieceSize, int64(len(body)))])
+		n, err := s.Send(ctx, upload, acknowledged, bytes.NewReader(body[acknowledged:min(acknowledged+pieceSize, int64(len(body)))]))
 		if err != nil {
 			l.add(func() { l.tried++ })
-			err = l.untilDone(ctx, func() (err error) { n, err = s.offset(ctx, upload); return err })
+			err = l.untilDone(ctx, func() (err error) { n, err = s.Offset(ctx, upload); return err })
 		}
 		if err != nil {
 			return "", l.mayBeLost(err, upload)
 		}
 		if n < acknowledged {
 			l.add(func() {
-				l.lost = append(l.lost, fmt.Sprintf("%s: %d bytes acknowledged, %d there", upload, acknowledged, n))
+				l.lost = append(l.lost, fmt.Sprintf("%s: %d bytes acknowledged, %d there", upload.Path, acknowledged, n))
 			})
 		}
 		acknowledged = n
 		l.add(func() { l.pieces++ })
 	}
-	err = l.untilDone(ctx, func() (err error) { video, err = s.finalize(ctx, upload); return err })
+	err = l.untilDone(ctx, func() (err error) { video, _, err = s.Finalize(ctx, upload); return err })
 	return video, l.mayBeLost(err, upload)
 }
 
@@ -98,7 +102,7 @@ func (s *stack) upload(ctx context.Context, body []byte, l *ledger) (video strin
 func (l *ledger) untilDone(ctx context.Context, try func() error) error {
 	for {
 		err := try()
-		switch status := statusOf(err); {
+		switch status := rig.StatusOf(err); {
 		case err == nil, status == http.StatusNotFound, status == http.StatusGone, status == http.StatusUnauthorized:
 			return err
 		case status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusLocked && status != http.StatusConflict:
@@ -112,10 +116,10 @@ func (l *ledger) untilDone(ctx context.Context, try func() error) error {
 }
 
 // mayBeLost counts an upload that is not there any more as lost, which is then no error.
-func (l *ledger) mayBeLost(err error, upload string) error {
-	if status := statusOf(err); status != http.StatusNotFound && status != http.StatusGone {
+func (l *ledger) mayBeLost(err error, upload *url.URL) error {
+	if status := rig.StatusOf(err); status != http.StatusNotFound && status != http.StatusGone {
 		return err
 	}
-	l.add(func() { l.lost = append(l.lost, upload+": "+err.Error()) })
+	l.add(func() { l.lost = append(l.lost, upload.Path+": "+err.Error()) })
 	return nil
 }
