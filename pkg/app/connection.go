@@ -54,6 +54,8 @@ type connection struct {
 	patience  patience
 	answering atomic.Bool // a request that has come whole is being answered
 	refused   bool
+	holding   bool   // what is written is held until a body comes to go with it
+	held      []byte // the head of an answer
 }
 
 // Write sends b. What net/http says by itself, to what is no request, goes out in our words.
@@ -61,6 +63,14 @@ func (c *connection) Write(b []byte) (n int, err error) {
 	if !c.answering.Load() {
 		return len(b), c.refuse(b)
 	}
+	if c.holding {
+		c.held = append(c.held, b...)
+		return len(b), nil
+	}
+	return c.send(b)
+}
+
+func (c *connection) send(b []byte) (n int, err error) {
 	wait := c.wait()
 	for {
 		sent, err := c.tcpConn.Write(b[n:])
@@ -71,32 +81,54 @@ func (c *connection) Write(b []byte) (n int, err error) {
 	}
 }
 
-// ReadFrom sends what src has; a part of a file goes out by sendfile.
+// ReadFrom sends what src has. A part of a file goes out by sendfile; one so small that another piece on the wire would cost
+// more than copying it leaves with the head of its answer, if that has been held for it.
 func (c *connection) ReadFrom(src io.Reader) (n int64, err error) {
 	part, ok := src.(*io.LimitedReader)
 	if !ok {
 		return io.Copy(struct{ io.Writer }{c}, src)
 	}
-	file, ok := part.R.(*os.File)
+	if c.holding && part.N <= smallBody {
+		return c.sendSmall(part)
+	}
+	if err := c.release(); err != nil {
+		return 0, err
+	}
+	section, ok := part.R.(*io.SectionReader)
 	if !ok {
 		return io.Copy(struct{ io.Writer }{c}, src)
 	}
-	start, err := file.Seek(0, io.SeekCurrent)
+	under, start, _ := section.Outer()
+	file, ok := under.(seekableFile)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c}, src)
+	}
+	at, err := section.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return 0, err
 	}
-	whole, wait := part.N, c.wait()
+	return c.sendFile(file, start+at, part.N)
+}
+
+// seekableFile is what sendfile takes: an *os.File, or what has one in it.
+type seekableFile interface {
+	io.ReadSeeker
+	syscall.Conn
+}
+
+// sendFile sends so many bytes of a file.
+func (c *connection) sendFile(file seekableFile, start, length int64) (n int64, err error) {
+	wait := c.wait()
 	for {
-		sent, err := c.tcpConn.ReadFrom(part)
-		n += sent
-		if !wait.goesOn(sent, err) {
-			return n, err
-		}
 		// Where there is no sendfile, more may have been read than sent.
 		if _, err := file.Seek(start+n, io.SeekStart); err != nil {
 			return n, err
 		}
-		part.N = whole - n
+		sent, err := c.tcpConn.ReadFrom(&io.LimitedReader{R: file, N: length - n})
+		n += sent
+		if !wait.goesOn(sent, err) {
+			return n, err
+		}
 	}
 }
 

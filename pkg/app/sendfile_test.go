@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +29,10 @@ type connection struct {
 
 func (c *connection) ReadFrom(src io.Reader) (int64, error) {
 	if part, ok := src.(*io.LimitedReader); ok {
-		_, c.file = part.R.(*os.File)
+		if section, ok := part.R.(*io.SectionReader); ok {
+			under, _, _ := section.Outer()
+			_, c.file = under.(syscall.Conn)
+		}
 	}
 	return io.Copy(c.ResponseRecorder, src)
 }

@@ -70,6 +70,7 @@ func answering(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 			c.answering.Store(true)
+			w = reply{w, c}
 		}
 		h.ServeHTTP(w, r)
 	})

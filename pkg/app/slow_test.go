@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func (l narrow) Accept() (net.Conn, error) {
 func (c narrowConn) ReadFrom(src io.Reader) (int64, error) {
 	part, ok := src.(*io.LimitedReader)
 	if ok {
-		_, ok = part.R.(*os.File)
+		_, ok = part.R.(syscall.Conn)
 	}
 	select {
 	case c.file <- ok:
@@ -69,7 +70,7 @@ func serveSlowly(t *testing.T, content []byte, stall time.Duration, least int64)
 		defer func() { ended <- struct{}{} }()
 		switch r.URL.Path {
 		case "/file":
-			http.ServeFile(w, r, path)
+			serveFile(w, r, path)
 		case "/reader":
 			_, _ = io.Copy(w, bufio.NewReaderSize(bytes.NewReader(content), 4096))
 		default:
@@ -86,6 +87,22 @@ func serveSlowly(t *testing.T, content []byte, stall time.Duration, least int64)
 		}
 	})
 	return l.Addr().String(), file, ended
+}
+
+// serveFile serves a file as the media are served: as a section of it.
+func serveFile(w http.ResponseWriter, r *http.Request, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.ServeContent(w, r, path, info.ModTime(), io.NewSectionReader(f, 0, info.Size()))
 }
 
 // request sends a request and returns the connection, which holds little of what was not read from it.

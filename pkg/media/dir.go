@@ -58,19 +58,28 @@ func (d *Dir) Path(key string) (string, error) {
 
 // Open opens a file.
 func (d *Dir) Open(_ context.Context, key string) (Object, error) {
-	f, _, err := d.open(key)
+	f, info, err := d.open(key)
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return &dirFile{f, info}, nil
 }
+
+// dirFile is an open file that was looked at when it was opened.
+type dirFile struct {
+	*os.File
+	info fs.FileInfo
+}
+
+// Stat returns what the file was when it was opened, which media that are served remain.
+func (f *dirFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 
 func (d *Dir) open(key string) (*os.File, fs.FileInfo, error) {
 	path, err := d.Path(key)
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, nil, d.notThere(key, err)
 	}

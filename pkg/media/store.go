@@ -68,8 +68,8 @@ const (
 	Any  = "*" // whatever is there
 )
 
-// Object is open media: a seekable reader that knows its size and modification time. One from a Dir is an *os.File, so
-// that it can be sent without passing through memory.
+// Object is open media: a seekable reader that knows its size and modification time. One from a Dir is also an io.ReaderAt
+// and has an *os.File in it, so that it can be sent without passing through memory.
 type Object interface {
 	fs.File
 	io.Seeker
