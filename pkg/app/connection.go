@@ -51,11 +51,13 @@ type tcpConn interface {
 // connection is one that does not wait for its client for ever.
 type connection struct {
 	tcpConn
-	patience  patience
-	answering atomic.Bool // a request that has come whole is being answered
-	refused   bool
-	holding   bool   // what is written is held until a body comes to go with it
-	held      []byte // the head of an answer
+	patience     patience
+	answering    atomic.Bool // a request that has come whole is being answered
+	refused      bool
+	waitingSince time.Time // when the deadline for writing was set
+
+	holding bool   // what is written is held until a body comes to go with it
+	held    []byte // the head of an answer
 }
 
 // Write sends b. What net/http says by itself, to what is no request, goes out in our words.
@@ -139,7 +141,11 @@ type waiting struct {
 }
 
 func (c *connection) wait() waiting {
-	_ = c.SetWriteDeadline(time.Now().Add(c.patience.stall)) // it fails if the connection is closed, and then the write does
+	// A deadline that was set just now will do, which the next one of many small answers finds there.
+	if now := time.Now(); now.Sub(c.waitingSince) > c.patience.stall/10 {
+		c.waitingSince = now
+		_ = c.SetWriteDeadline(now.Add(c.patience.stall)) // it fails if the connection is closed, and then the write does
+	}
 	return waiting{c, -1}
 }
 
@@ -152,7 +158,8 @@ func (w *waiting) goesOn(sent int64, err error) bool {
 	if w.unsent = now; before >= 0 && before+sent-now < w.on.patience.least {
 		return false
 	}
-	return w.on.SetWriteDeadline(time.Now().Add(w.on.patience.stall)) == nil
+	w.on.waitingSince = time.Now()
+	return w.on.SetWriteDeadline(w.on.waitingSince.Add(w.on.patience.stall)) == nil
 }
 
 // refusals is what is wrong with requests that net/http refuses before any handler sees them.

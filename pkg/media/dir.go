@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,7 +105,9 @@ func notThere(err error) error {
 
 // version differs between any two successive contents that Write wrote: each is a file of its own.
 func version(info fs.FileInfo) string {
-	return fmt.Sprintf("%x-%x-%x", info.ModTime().UnixNano(), info.Size(), fileNumber(info))
+	b := strconv.AppendInt(make([]byte, 0, 48), info.ModTime().UnixNano(), 16)
+	b = strconv.AppendInt(append(b, '-'), info.Size(), 16)
+	return string(strconv.AppendUint(append(b, '-'), fileNumber(info), 16))
 }
 
 // Stamp looks at the file only, not at its bytes.

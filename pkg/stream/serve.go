@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,7 +87,9 @@ func (s *Streamer) open(ctx context.Context, id vault.VideoID, name string) (fil
 
 // etag is that of the file's bytes, as far as its time and size tell.
 func (f file) etag() string {
-	return fmt.Sprintf(`"%x-%x"`, f.info.ModTime().UnixNano(), f.info.Size())
+	tag := strconv.AppendInt([]byte{'"'}, f.info.ModTime().UnixNano(), 16)
+	tag = strconv.AppendInt(append(tag, '-'), f.info.Size(), 16)
+	return string(append(tag, '"'))
 }
 
 func (s *Streamer) serveFile(w http.ResponseWriter, r *http.Request, id vault.VideoID, name string, grant token.Grant) error {
