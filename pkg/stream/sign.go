@@ -137,7 +137,7 @@ func (s *Streamer) ServeSign(w http.ResponseWriter, r *http.Request) error {
 	if !s.Open {
 		err := s.sanction(r, &o)
 		if err == nil {
-			sealed, err = o.claims.Seal()
+			sealed, err = s.Signer.Seal(o.claims)
 		}
 		if err != nil {
 			return err

@@ -47,6 +47,21 @@ func TestFormsAreThoseOfOpenSSL(t *testing.T) {
 	}
 }
 
+// What a Signer remembers of claims is what they are sealed as, however many callers there are, and what cannot be sealed is
+// refused each time.
+func TestSignerSealsAsClaimsDo(t *testing.T) {
+	s := signer(t, secret, "")
+	for n := range 5000 {
+		c := token.Claims{KeyID: "a1b2c3d4", User: "caller " + strconv.Itoa(n%2500)}
+		if got, err := s.Seal(c); err != nil || got != seal(t, c) {
+			t.Fatalf("%+v: %q, %v", c, got, err)
+		}
+		if got, err := s.Seal(token.Claims{KeyID: "a1b2c3d4"}); err == nil {
+			t.Fatalf("claims that name nobody are sealed: %q", got)
+		}
+	}
+}
+
 func TestClaimsComeBack(t *testing.T) {
 	s := signer(t, secret, "")
 	for _, c := range []token.Claims{

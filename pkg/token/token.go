@@ -56,7 +56,8 @@ const (
 type Signer struct {
 	keys   []*key // the first one signs
 	now    func() time.Time
-	opened opened
+	sealed memory[Claims, Sealed]
+	opened memory[Sealed, Claims] // behind a good signature
 }
 
 // New makes a Signer. previous is the secret before this one, or empty. now is the clock, time.Now if nil.
@@ -87,6 +88,14 @@ func Derive(secret, use string) string {
 
 // Now is the time by the Signer's clock.
 func (s *Signer) Now() time.Time { return s.now() }
+
+// Seal is Claims.Seal, done once for all links that are signed with the same claims.
+func (s *Signer) Seal(c Claims) (Sealed, error) {
+	if c.Emergency != "" {
+		return c.Seal() // there will be none like these
+	}
+	return s.sealed.of(c, Claims.Seal)
+}
 
 // Sign returns the token for a path of a video that ends at expiresAt, whose fraction of a second is dropped. claims may be
 // empty.
@@ -136,7 +145,7 @@ func (s *Signer) Verify(token, videoID, path string) (Grant, error) {
 	}
 	g := Grant{ExpiresAt: time.Unix(seconds, 0), Sealed: claims}
 	if claims != "" {
-		if g.Claims, err = s.opened.open(claims); err != nil {
+		if g.Claims, err = s.opened.of(claims, Sealed.open); err != nil {
 			return Grant{}, ErrNotGenuine
 		}
 	}
