@@ -227,10 +227,17 @@ func TestSweepTidiesUp(t *testing.T) {
 	aged := strings.ReplaceAll(string(data), `"expiresAt":"`+year, `"expiresAt":"2001`)
 	orphan := filepath.Join(c.UploadDir, "018cc251-f400-7000-8000-000000000001") // of the first of January 2024
 	unborn := filepath.Join(c.UploadDir, string(vault.NewUploadID()))            // which is just being created
-	temp := filepath.Join(c.UploadDir, ".tmp-x")
+	var temps []string
+	for _, dir := range []string{c.MediaRoot, c.UploadDir, filepath.Join(c.MediaRoot, "pending"), filepath.Join(c.MediaRoot, "pending", "deletions"), filepath.Join(c.MediaRoot, "auth")} {
+		temps = append(temps, filepath.Join(dir, ".tmp-x"))
+	}
 	marker := filepath.Join(c.MediaRoot, "pending", string(vault.NewVideoID()))
-	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(unborn, nil, 0o640), os.WriteFile(temp, nil, 0o640),
-		os.WriteFile(marker, nil, 0o640), os.Chtimes(orphan, old, old), os.Chtimes(temp, old.Add(-time.Hour), old.Add(-time.Hour)))
+	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(unborn, nil, 0o640),
+		os.WriteFile(marker, nil, 0o640), os.Chtimes(orphan, old, old))
+	for _, temp := range temps {
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(temp), 0o750), os.WriteFile(temp, nil, 0o640), os.Chtimes(temp, old.Add(-time.Hour), old.Add(-time.Hour)),
+			os.WriteFile(temp+"-new", nil, 0o640)) // which is just being written
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,9 +245,14 @@ func TestSweepTidiesUp(t *testing.T) {
 	if _, err := os.Stat(unborn); err != nil {
 		t.Errorf("an upload that is being created was swept away: %v", err)
 	}
-	for _, path := range []string{record, strings.TrimSuffix(record, ".json"), orphan, temp, marker} {
+	for _, path := range append(temps, record, strings.TrimSuffix(record, ".json"), orphan, marker) {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s is still there", filepath.Base(path))
+			t.Errorf("%s is still there", path)
+		}
+	}
+	for _, temp := range temps {
+		if _, err := os.Stat(temp + "-new"); err != nil {
+			t.Errorf("a file that is being written was swept away: %v", err)
 		}
 	}
 }

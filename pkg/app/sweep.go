@@ -175,7 +175,8 @@ func (a *App) queueVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 // sweepTemporary removes what crashes left of half-written files, after a time in which nothing is still being written.
 func (a *App) sweepTemporary(s *swept) error {
 	var errs []error
-	for _, dir := range []string{a.config.MediaRoot, a.config.UploadDir, a.config.pendingDir()} {
+	c := a.config
+	for _, dir := range []string{c.MediaRoot, c.UploadDir, c.pendingDir(), c.deletionsDir(), c.authDir()} {
 		n, err := durable.RemoveTemp(dir, time.Now().Add(-time.Hour))
 		s.Temporary += n
 		errs = append(errs, err)
