@@ -89,6 +89,15 @@ func (c *Collection) Gone(ctx context.Context, id vault.VideoID) (bool, error) {
 	return true, err
 }
 
+// Stands reports whether a video that had a record still has one. It asks nobody but the media store.
+func (c *Collection) Stands(ctx context.Context, id vault.VideoID) (bool, error) {
+	_, err := c.Store.Stamp(ctx, media.MetaKey(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // intend leaves the intent, or returns the one that is there. In a directory the video's lock makes one of two the first.
 func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 	unlock, err := c.Store.Lock(ctx, in.VideoID)
