@@ -53,10 +53,11 @@ type Intent struct {
 	By        string         `json:"by,omitempty"` // who wants it removed
 	KeyID     string         `json:"keyId,omitempty"`
 	RequestID string         `json:"requestId,omitempty"`
+	Address   string         `json:"ip,omitempty"` // from which it was asked, as whole as the audit log keeps it
 	At        time.Time      `json:"at"`
 	GoneAt    time.Time      `json:"goneAt,omitzero"` // when all of it had been removed
 
-	address, version string
+	version string
 }
 
 // Delete removes a video. When it returns, every link to the video is dead, and the sweep does whatever could not be done
@@ -120,9 +121,7 @@ func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 	}
 	in.version, err = c.Store.Write(ctx, media.DeletionKey(in.VideoID), data, media.None)
 	if vault.KindOf(err) == vault.Conflict {
-		address := in.address
 		in, err = c.readIntent(ctx, in.VideoID)
-		in.address = address
 	}
 	return in, err
 }
@@ -164,7 +163,7 @@ func (in Intent) event() audit.Event {
 	}
 	return audit.Event{
 		ID:     uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:video.deleted:"+string(in.VideoID))).String(),
-		Action: "video.deleted", RequestID: in.RequestID, UserID: in.By, Address: in.address,
+		Action: "video.deleted", RequestID: in.RequestID, UserID: in.By, Address: in.Address,
 		UploadID: string(in.UploadID), VideoID: string(in.VideoID), Details: details,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"pulsevault/pkg/audit"
@@ -130,13 +131,21 @@ var (
 
 // ask sends a request of a caller to a collection.
 func ask(c *videos.Collection, caller auth.Caller, method, target string) *httptest.ResponseRecorder {
+	return askFrom(c, caller, "192.0.2.1:1234", method, target)
+}
+
+// askFrom sends it from an address.
+func askFrom(c *videos.Collection, caller auth.Caller, addr, method, target string) *httptest.ResponseRecorder {
 	mux := http.NewServeMux()
 	mux.Handle("GET /videos", web.Handler(c.ServeList))
 	mux.Handle("GET /videos/{id}", web.Handler(c.ServeOne))
 	mux.Handle("DELETE /videos/{id}", web.Handler(c.ServeDelete))
 	r := httptest.NewRequest(method, target, nil)
+	r.RemoteAddr = addr
+	r.Header.Set("X-Request-Id", "one-of-all") // so that answers can be compared
 	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, r.WithContext(auth.With(r.Context(), caller)))
+	o := web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(prometheus.NewRegistry())}
+	o.Wrap(mux).ServeHTTP(w, r.WithContext(auth.With(r.Context(), caller)))
 	return w
 }
 
