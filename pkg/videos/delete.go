@@ -25,6 +25,8 @@ const settled = time.Hour
 type Uploads interface {
 	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
 	Save(ctx context.Context, u *vault.Upload) error
+	// Origin finds the upload that a video comes from; "" if there is none.
+	Origin(ctx context.Context, id vault.VideoID) (vault.UploadID, error)
 }
 
 // Locks keeps everyone else out of an upload.
@@ -109,11 +111,9 @@ func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 		return in, err
 	}
 	if in.UploadID == "" {
-		from, err := c.Deletion.MarkedFrom(ctx, in.VideoID)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if in.UploadID, err = c.origin(ctx, in.VideoID); err != nil {
 			return in, err
 		}
-		in.UploadID = from
 	}
 	data, err := json.Marshal(in)
 	if err != nil {
@@ -124,6 +124,15 @@ func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 		in, err = c.readIntent(ctx, in.VideoID)
 	}
 	return in, err
+}
+
+// origin finds the upload of a video whose record does not name it: records did not at first, and a damaged one cannot.
+func (c *Collection) origin(ctx context.Context, id vault.VideoID) (vault.UploadID, error) {
+	from, err := c.Deletion.MarkedFrom(ctx, id)
+	if from != "" || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return from, err
+	}
+	return c.Deletion.Uploads.Origin(ctx, id)
 }
 
 func (c *Collection) readIntent(ctx context.Context, id vault.VideoID) (in Intent, err error) {

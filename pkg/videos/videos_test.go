@@ -410,6 +410,17 @@ func TestDeletionLeavesNothing(t *testing.T) {
 	}
 }
 
+// A record of before records named their uploads does not lead to its upload. That is told of the deletion all the same.
+func TestDeletionFindsTheUpload(t *testing.T) {
+	w := newWorld(t, redisdb.Options{Addr: redistest.Mini(t).Addr()})
+	c := w.collection()
+	v := w.addRecord(c, "ann", "secret-name.mp4", false)
+	if got := ask(c, ann, "DELETE", "/videos/"+string(v.VideoID)); got.Code != http.StatusNoContent {
+		t.Fatalf("%d %s", got.Code, got.Body)
+	}
+	wantGone(t, w, v, `"uploadId":"`+string(v.UploadID)+`"`)
+}
+
 // deaf is an audit log that takes no entries.
 type deaf struct{ videos.Auditor }
 
