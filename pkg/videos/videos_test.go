@@ -274,8 +274,82 @@ func TestTheIndexIsMadeAnew(t *testing.T) {
 	})
 }
 
-// Of a Redis that has come back older than it was, what is missing is found, and what is too much is removed, by the next
-// comparison; that is when a video could not be listed, or after an hour.
+// Redis is killed and comes back as it was some time ago: from a snapshot, or from a log whose end had not reached the
+// disk. The next list, of any process, shows what there is.
+func TestARedisThatHasGoneBackInTime(t *testing.T) {
+	for kept, args := range map[string][]string{
+		"snapshot": {"--save", "", "--appendonly", "no"},
+		"log":      {"--appendonly", "yes", "--appendfsync", "no"}, // so that no sync defers a write to the log
+	} {
+		t.Run(kept, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.StartWith(t, args...)
+			w := newWorld(t, s.Options())
+			c := w.collection()
+			var want []vault.VideoID
+			add := func() vault.VideoID {
+				id := w.add(c, "ann", "a.mp4").VideoID
+				want = append([]vault.VideoID{id}, want...)
+				return id
+			}
+			gone := add()
+			for range 4 {
+				add()
+			}
+			old := slices.Clone(want)
+			if got := walk(t, c, ann, "", nil); !slices.Equal(got, want) {
+				t.Fatalf("listed are %d videos", len(got))
+			}
+			goBack := remember(t, w, s, kept)
+			for range 3 {
+				add()
+			}
+			if got := ask(c, admin, "DELETE", "/videos/"+string(gone)); got.Code != http.StatusNoContent {
+				t.Fatal(got.Code, got.Body)
+			}
+			want = slices.DeleteFunc(want, func(id vault.VideoID) bool { return id == gone })
+			goBack()
+			slices.Sort(old)
+			if got, err := (redisdb.VideoIndex{Client: w.redis}).All(t.Context()); err != nil || !slices.Equal(got, old) {
+				t.Fatalf("Redis is not what it was: %v, %v", got, err)
+			}
+			for range 2 {
+				if got := walk(t, w.collection(), ann, "", nil); !slices.Equal(got, want) {
+					t.Errorf("listed are %v, want %v", got, want)
+				}
+			}
+		})
+	}
+}
+
+// remember returns what kills a Redis and has it come back as it is now.
+func remember(t *testing.T, w *world, s *redistest.Server, kept string) (goBack func()) {
+	t.Helper()
+	if kept == "snapshot" {
+		if err := w.redis.Save(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return func() { s.Stop(); s.Restart() }
+	}
+	logs, err := filepath.Glob(filepath.Join(s.Dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("the log is %v, %v", logs, err)
+	}
+	info, err := os.Stat(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		s.Stop()
+		if err := os.Truncate(logs[0], info.Size()); err != nil {
+			t.Fatal(err)
+		}
+		s.Restart()
+	}
+}
+
+// What a process could not put into the index is found, and what is too much is removed, by the next comparison; that is the
+// next one of that process, or after an hour.
 func TestWhatTheIndexMissedIsFound(t *testing.T) {
 	mini := redistest.Mini(t)
 	w := newWorld(t, redisdb.Options{Addr: mini.Addr()})
