@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"pulsevault/pkg/app"
+	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
 	"pulsevault/pkg/vault"
 )
@@ -254,5 +255,30 @@ func TestSweepTidiesUp(t *testing.T) {
 		if _, err := os.Stat(temp + "-new"); err != nil {
 			t.Errorf("a file that is being written was swept away: %v", err)
 		}
+	}
+}
+
+// A function that finalizes while Redis does not take the video into the list is gone before any sweep of its own. The sweep of
+// another process lists the video with those that want work.
+func TestSweepListsWhatOthersCouldNot(t *testing.T) {
+	settings := map[string]string{}
+	a, _ := newApp(t, settings)
+	h := a.Handler(app.Server...)
+	mp4 := []byte("\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2\x00\x00\x10\x00free" + strings.Repeat("x", 100))
+	first := stored(t, h, mp4)
+	if w := ask(h, http.MethodGet, "/videos"); !strings.Contains(w.Body.String(), first) {
+		t.Fatalf("the list is %d %s", w.Code, w.Body)
+	}
+	second := stored(t, h, mp4)
+	x := redisdb.VideoIndex{Client: redistest.Client(t, redisdb.Options{Addr: net.JoinHostPort(settings["REDIS_HOST"], settings["REDIS_PORT"])})}
+	if err := x.Remove(t.Context(), vault.VideoID(second)); err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(h, http.MethodGet, "/videos"); strings.Contains(w.Body.String(), second) {
+		t.Fatal("it is listed already")
+	}
+	a.Sweep(context.WithoutCancel(t.Context()))
+	if w := ask(h, http.MethodGet, "/videos"); !strings.Contains(w.Body.String(), first) || !strings.Contains(w.Body.String(), second) {
+		t.Errorf("after a sweep the list is %d %s", w.Code, w.Body)
 	}
 }

@@ -135,7 +135,7 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	if err != nil && vault.KindOf(err) != vault.NotFound {
 		return err
 	}
-	_, err = a.videos.Get(ctx, id)
+	v, err := a.videos.Get(ctx, id)
 	if err != nil && vault.KindOf(err) == vault.NotFound {
 		s.Forgotten++
 		a.Log.WarnContext(ctx, "a video that was to be transcoded is no longer there", "videoId", id)
@@ -144,6 +144,7 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	if err != nil || !a.config.TranscodeEnabled {
 		return err
 	}
+	a.collection.Enlist(ctx, v) // whoever finalized it may have died without having been able to
 	return a.queueVideo(ctx, id, s)
 }
 
