@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -280,5 +281,47 @@ func TestSweepListsWhatOthersCouldNot(t *testing.T) {
 	a.Sweep(context.WithoutCancel(t.Context()))
 	if w := ask(h, http.MethodGet, "/videos"); !strings.Contains(w.Body.String(), first) || !strings.Contains(w.Body.String(), second) {
 		t.Errorf("after a sweep the list is %d %s", w.Code, w.Body)
+	}
+}
+
+// Start and stop of a process are on record with a digest of its configuration: the same one for the same settings, another one where a
+// setting is another. Of a secret it tells whether there is one, and nothing else.
+func TestStartAndStopTellTheConfiguration(t *testing.T) {
+	digest := func(changes map[string]string) string {
+		settings := map[string]string{"HMAC_SECRET": strings.Repeat("s", 32), "REDIS_HOST": "redis", "MEDIA_ROOT": "/media"}
+		maps.Copy(settings, changes)
+		c, err := fromEnv(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Digest()
+	}
+	first := digest(nil)
+	for _, other := range []map[string]string{{"TOKEN_EXPIRY_SECONDS": "301"}, {"AUTH_MODE": "apikey"}, {"TRUSTED_PROXIES": "10.0.0.1"}, {"REDIS_PASSWORD": "p"}, {"AUDIT_IP": "full"}} {
+		if digest(other) == first {
+			t.Errorf("%v makes no other digest", other)
+		}
+	}
+	if len(first) != 64 || digest(nil) != first || digest(map[string]string{"HMAC_SECRET": strings.Repeat("t", 32)}) != first {
+		t.Errorf("the digest %s is none of the settings alone", first)
+	}
+	a, c := newApp(t, map[string]string{"HMAC_SECRET": strings.Repeat("s", 32)})
+	again, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Started(t.Context(), "serve")
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, e := range entries(t, c, "admin") {
+		if details := e["details"].(map[string]any); details["process"] == "serve" {
+			told = append(told, fmt.Sprint(e["action"], " ", details["config"]))
+		}
+	}
+	want := a.Config().Digest()
+	if !slices.Equal(told, []string{"process.started " + want, "process.stopped " + want}) {
+		t.Errorf("told is %q, the digest is %s", told, want)
 	}
 }
