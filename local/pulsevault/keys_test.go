@@ -92,6 +92,8 @@ func wantKeysEnd(t *testing.T, roots [4]string, kept string, settings []string) 
 		wantNowhere(t, root, key[12:])
 	}
 	verifyAudit(t, roots[0], settings...)
+	wantOnce(t, kept, "key.created")
+	wantOnce(t, kept, "key.revoked")
 }
 
 // wantNowhere looks for a secret in every file.
