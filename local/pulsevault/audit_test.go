@@ -60,6 +60,7 @@ func TestAuditorsCopy(t *testing.T) {
 	for range 3 {
 		c.sign(videoID, "hls/master.m3u8")
 	}
+	c.send(shortClip(t))
 	p.stop()
 	code, key := run(t, root, nil, "audit", "key")
 	if key = strings.TrimSpace(key); code != 0 || !strings.HasPrefix(key, "pulsevault-audit+") {
@@ -90,6 +91,23 @@ func TestAuditorsCopy(t *testing.T) {
 		code, out := run(t, "/nowhere", nil, "audit", "report", "--dir", copied, "--video", videoID, "--format", format)
 		if code != 0 || strings.Count(out, "media.signed") != 3 || strings.Contains(out, "process.started") {
 			t.Errorf("report as %s: exit status %d\n%s", format, code, out)
+		}
+	}
+	yesterday, never := time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly), "2001-01-01"
+	for what, tc := range map[string]struct {
+		args                     []string
+		signed, finalized, began int
+	}{
+		"another user":   {[]string{"--user", "ann"}, 0, 0, 0},
+		"a user":         {[]string{"--user", "test"}, 0, 1, 0},
+		"lately":         {[]string{"--from", yesterday}, 3, 1, 1},
+		"before":         {[]string{"--to", never}, 0, 0, 0},
+		"a video before": {[]string{"--video", videoID, "--from", never, "--to", never}, 0, 0, 0},
+		"a video since":  {[]string{"--video", videoID, "--from", never}, 3, 0, 0},
+	} {
+		code, out := run(t, "/nowhere", nil, append([]string{"audit", "report", "--dir", copied}, tc.args...)...)
+		if code != 0 || strings.Count(out, "media.signed") != tc.signed || strings.Count(out, "video.finalized") != tc.finalized || strings.Count(out, "process.started") != tc.began {
+			t.Errorf("report of %s: exit status %d\n%s", what, code, out)
 		}
 	}
 	if err := os.Remove(filepath.Join(copied, "checkpoints", "00000001.note")); err != nil {

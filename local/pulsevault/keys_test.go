@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pulsevault/pkg/media"
+	"pulsevault/pkg/media/mediatest"
 )
 
 // keysCommand runs pulsevault keys and returns what it says on standard output.
@@ -21,11 +24,30 @@ func keysCommand(t *testing.T, root string, settings []string, args ...string) (
 	return string(out), err
 }
 
-// A key is made while nothing runs, opens every process from then on, and none a second after it is revoked. It stands
-// nowhere but where its owner has put it.
+// A key is made while nothing runs, opens every process from then on, and none a second after it is revoked; nor do the links
+// that it has signed. It stands nowhere but where its owner has put it. So it is where the keys are in a folder, and where
+// they are in a bucket and the processes have no folder in common.
 func TestKeysEndEverywhere(t *testing.T) {
-	root, settings := t.TempDir(), append(redisSettings(t), "AUTH_MODE=apikey")
-	shown, err := keysCommand(t, root, settings, "create", "--name", "front desk", "--role", "uploader", "--expires", "90d")
+	t.Run("folder", func(t *testing.T) {
+		root := t.TempDir()
+		wantKeysEnd(t, [4]string{root, root, root, root}, root, redisSettings(t))
+	})
+	t.Run("bucket", func(t *testing.T) {
+		bucket := mediatest.StartS3(t)
+		wantKeysEnd(t, [4]string{t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()}, bucket.Folder(), append(bucket.Settings(), redisSettings(t)...))
+		if _, err := os.Stat(filepath.Join(bucket.Folder(), filepath.FromSlash(media.KeysKey))); err != nil {
+			t.Errorf("the keys are not in the bucket: %v", err)
+		}
+	})
+}
+
+// wantKeysEnd is the life of a key, on two servers, the functions, and the command line, each with a MEDIA_ROOT. kept is the folder
+// of what is kept.
+func wantKeysEnd(t *testing.T, roots [4]string, kept string, settings []string) {
+	t.Helper()
+	settings = append(settings, "AUTH_MODE=apikey", "HMAC_SECRET="+strings.Repeat("s", 32), "TRANSCODE_ENABLED=false")
+	command := func(args ...string) (string, error) { return keysCommand(t, roots[3], settings, args...) }
+	shown, err := command("create", "--name", "test", "--role", "uploader", "--expires", "90d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,47 +55,45 @@ func TestKeysEndEverywhere(t *testing.T) {
 	if len(key) != 55 || !strings.HasPrefix(key, "pv_") {
 		t.Fatalf("made %q", shown)
 	}
-	processes := []client{{t, start(t, "serve", root, settings...).url}, {t, start(t, "serve", root, settings...).url}, {t, start(t, "emulate", root, settings...).url}}
-	create := func(c client) int {
-		a, err := c.try("POST", "/uploads", nil, "Tus-Resumable", "1.0.0", "Upload-Length", "10", "Authorization", "Bearer "+key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a.status
-	}
-	for i, c := range processes {
-		if got := create(c); got != http.StatusCreated {
-			t.Errorf("process %d: %d with a good key", i, got)
-		}
-		c.do(http.StatusUnauthorized, "POST", "/uploads", nil, "Tus-Resumable", "1.0.0", "Upload-Length", "10")
-	}
 	id := key[3:11]
-	list, err := keysCommand(t, root, settings, "list")
-	if err != nil || !strings.Contains(list, id) || !strings.Contains(list, "front desk") || !strings.Contains(list, "active") || strings.Contains(list, key[12:]) {
+	processes := []client{{t, start(t, "serve", roots[0], settings...).url}, {t, start(t, "serve", roots[1], settings...).url}, {t, start(t, "emulate", roots[2], settings...).url}}
+	owner := client{t, withKey(t, processes[0].url, key)}
+	link := owner.sign(owner.send(shortClip(t)), "original.mp4")
+	create := []string{"Tus-Resumable", "1.0.0", "Upload-Length", "10", "Authorization", "Bearer " + key}
+	for _, c := range processes {
+		c.do(http.StatusCreated, "POST", "/uploads", nil, create...)
+		c.do(http.StatusUnauthorized, "POST", "/uploads", nil, create[:4]...)
+		c.do(http.StatusOK, "GET", link, nil)
+	}
+	list, err := command("list")
+	if err != nil || !strings.Contains(list, id) || !strings.Contains(list, "test") || !strings.Contains(list, "active") || strings.Contains(list, key[12:]) {
 		t.Errorf("listed %s, %v", list, err)
 	}
-	if _, err := keysCommand(t, root, settings, "revoke", id); err != nil {
+	if _, err := command("revoke", id); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second) // which is what is promised
-	for i, c := range processes {
-		if got := create(c); got != http.StatusUnauthorized {
-			t.Errorf("process %d: %d with a revoked key", i, got)
-		}
+	for _, c := range processes {
+		c.do(http.StatusUnauthorized, "POST", "/uploads", nil, create...)
+		c.do(http.StatusUnauthorized, "GET", link, nil)
 	}
 	var keys []struct{ ID, State, Key string }
-	list, err = keysCommand(t, root, settings, "list", "--json")
+	list, err = command("list", "--json")
 	if err == nil {
 		err = json.Unmarshal([]byte(list), &keys)
 	}
 	if err != nil || len(keys) != 1 || keys[0].ID != id || keys[0].State != "revoked" || keys[0].Key != "" {
 		t.Errorf("listed %s, %v", list, err)
 	}
-	if _, err := keysCommand(t, root, settings, "revoke", id); err == nil {
+	if _, err := command("revoke", id); err == nil {
 		t.Error("a key is revoked twice")
 	}
-	wantNowhere(t, root, key[12:])
-	verifyAudit(t, root, settings...)
+	for _, root := range append(roots[:], kept) {
+		wantNowhere(t, root, key[12:])
+	}
+	verifyAudit(t, roots[0], settings...)
+	wantOnce(t, kept, "key.created")
+	wantOnce(t, kept, "key.revoked")
 }
 
 // wantNowhere looks for a secret in every file.

@@ -1,8 +1,12 @@
 package main_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +57,62 @@ func TestNginxGivesNothingFromTheCacheWithoutARight(t *testing.T) {
 	f.wantRefused("a deleted video", 404, link)
 	if kept := f.kept(); kept == 0 {
 		t.Error("nothing was left in the cache to be refused")
+	}
+}
+
+// Behind nginx a link is bound to the address that nginx has seen, and not to one that somebody says of themselves: neither when it
+// is signed nor when it is used, in the cache or not, and for a playlist as for what nginx asks about.
+func TestNginxKnowsWhereALinkIsBoundTo(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("NOT TESTED: here this machine has one address of its own only, so nobody can come from another")
+	}
+	f := startFront(t)
+	id := f.store(1000, anHLS())
+	home, away := f.comingFrom("127.0.0.2"), f.comingFrom("127.0.0.3")
+	for _, path := range []string{"hls/240p_000.ts", "hls/master.m3u8", "original.mp4"} {
+		for _, said := range []string{"", "127.0.0.3", "127.0.0.1"} {
+			status, body := home("POST", "/media/sign", fmt.Sprintf(`{"videoId":%q,"path":%q,"bind":"ip"}`, id, path), said)
+			var link struct{ URL string }
+			if err := json.Unmarshal([]byte(body), &link); err != nil || status != 200 {
+				t.Fatal(status, body, err)
+			}
+			for _, says := range []string{"", "127.0.0.1", "127.0.0.3"} {
+				if status, body := home("GET", link.URL, "", says); status != 200 {
+					t.Errorf("%s, signed from home saying %q, from home saying %q: %d %s", path, said, says, status, body)
+				}
+			}
+			for _, says := range []string{"", "127.0.0.1", "127.0.0.2", "127.0.0.2, 127.0.0.1"} {
+				if status, body := away("GET", link.URL, "", says); status != 401 {
+					t.Errorf("%s, signed from home saying %q, from elsewhere saying %q: %d %.200s", path, said, says, status, body)
+				}
+			}
+		}
+	}
+}
+
+// comingFrom asks nginx from an address of this machine, saying something of it in X-Forwarded-For.
+func (f *front) comingFrom(address string) (ask func(method, target, body, says string) (status int, text string)) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
+	return func(method, target, body, says string) (int, string) {
+		f.t.Helper()
+		r, err := http.NewRequestWithContext(f.t.Context(), method, "http://"+f.plain+target, strings.NewReader(body))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if r.Header.Set("Authorization", "Bearer "+f.key); says != "" {
+			r.Header.Set("X-Forwarded-For", says)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return resp.StatusCode, string(data)
 	}
 }
 

@@ -153,6 +153,7 @@ func (a *App) wireVideos(context.Context) error {
 		Enqueue:  a.enqueue,
 		Enlist:   a.collection.Enlist,
 		Gone:     a.collection.Gone,
+		Stands:   a.collection.Stands,
 		Announce: a.uploads.Announce,
 		Accepts: func(contentType string) bool {
 			_, ok := transcode.Demuxer(contentType)

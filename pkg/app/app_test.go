@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +21,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"pulsevault/pkg/app"
+	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
 	"pulsevault/pkg/vault"
 )
@@ -227,10 +229,17 @@ func TestSweepTidiesUp(t *testing.T) {
 	aged := strings.ReplaceAll(string(data), `"expiresAt":"`+year, `"expiresAt":"2001`)
 	orphan := filepath.Join(c.UploadDir, "018cc251-f400-7000-8000-000000000001") // of the first of January 2024
 	unborn := filepath.Join(c.UploadDir, string(vault.NewUploadID()))            // which is just being created
-	temp := filepath.Join(c.UploadDir, ".tmp-x")
+	var temps []string
+	for _, dir := range []string{c.MediaRoot, c.UploadDir, filepath.Join(c.MediaRoot, "pending"), filepath.Join(c.MediaRoot, "pending", "deletions"), filepath.Join(c.MediaRoot, "auth")} {
+		temps = append(temps, filepath.Join(dir, ".tmp-x"))
+	}
 	marker := filepath.Join(c.MediaRoot, "pending", string(vault.NewVideoID()))
-	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(unborn, nil, 0o640), os.WriteFile(temp, nil, 0o640),
-		os.WriteFile(marker, nil, 0o640), os.Chtimes(orphan, old, old), os.Chtimes(temp, old.Add(-time.Hour), old.Add(-time.Hour)))
+	err = errors.Join(os.WriteFile(record, []byte(aged), 0o640), os.WriteFile(orphan, nil, 0o640), os.WriteFile(unborn, nil, 0o640),
+		os.WriteFile(marker, nil, 0o640), os.Chtimes(orphan, old, old))
+	for _, temp := range temps {
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(temp), 0o750), os.WriteFile(temp, nil, 0o640), os.Chtimes(temp, old.Add(-time.Hour), old.Add(-time.Hour)),
+			os.WriteFile(temp+"-new", nil, 0o640)) // which is just being written
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,9 +247,81 @@ func TestSweepTidiesUp(t *testing.T) {
 	if _, err := os.Stat(unborn); err != nil {
 		t.Errorf("an upload that is being created was swept away: %v", err)
 	}
-	for _, path := range []string{record, strings.TrimSuffix(record, ".json"), orphan, temp, marker} {
+	for _, path := range append(temps, record, strings.TrimSuffix(record, ".json"), orphan, marker) {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s is still there", filepath.Base(path))
+			t.Errorf("%s is still there", path)
 		}
+	}
+	for _, temp := range temps {
+		if _, err := os.Stat(temp + "-new"); err != nil {
+			t.Errorf("a file that is being written was swept away: %v", err)
+		}
+	}
+}
+
+// A function that finalizes while Redis does not take the video into the list is gone before any sweep of its own. The sweep of
+// another process lists the video with those that want work.
+func TestSweepListsWhatOthersCouldNot(t *testing.T) {
+	settings := map[string]string{}
+	a, _ := newApp(t, settings)
+	h := a.Handler(app.Server...)
+	mp4 := []byte("\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2\x00\x00\x10\x00free" + strings.Repeat("x", 100))
+	first := stored(t, h, mp4)
+	if w := ask(h, http.MethodGet, "/videos"); !strings.Contains(w.Body.String(), first) {
+		t.Fatalf("the list is %d %s", w.Code, w.Body)
+	}
+	second := stored(t, h, mp4)
+	x := redisdb.VideoIndex{Client: redistest.Client(t, redisdb.Options{Addr: net.JoinHostPort(settings["REDIS_HOST"], settings["REDIS_PORT"])})}
+	if err := x.Remove(t.Context(), vault.VideoID(second)); err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(h, http.MethodGet, "/videos"); strings.Contains(w.Body.String(), second) {
+		t.Fatal("it is listed already")
+	}
+	a.Sweep(context.WithoutCancel(t.Context()))
+	if w := ask(h, http.MethodGet, "/videos"); !strings.Contains(w.Body.String(), first) || !strings.Contains(w.Body.String(), second) {
+		t.Errorf("after a sweep the list is %d %s", w.Code, w.Body)
+	}
+}
+
+// Start and stop of a process are on record with a digest of its configuration: the same one for the same settings, another one where a
+// setting is another. Of a secret it tells whether there is one, and nothing else.
+func TestStartAndStopTellTheConfiguration(t *testing.T) {
+	digest := func(changes map[string]string) string {
+		settings := map[string]string{"HMAC_SECRET": strings.Repeat("s", 32), "REDIS_HOST": "redis", "MEDIA_ROOT": "/media"}
+		maps.Copy(settings, changes)
+		c, err := fromEnv(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Digest()
+	}
+	first := digest(nil)
+	for _, other := range []map[string]string{{"TOKEN_EXPIRY_SECONDS": "301"}, {"AUTH_MODE": "apikey"}, {"TRUSTED_PROXIES": "10.0.0.1"}, {"REDIS_PASSWORD": "p"}, {"AUDIT_IP": "full"}} {
+		if digest(other) == first {
+			t.Errorf("%v makes no other digest", other)
+		}
+	}
+	if len(first) != 64 || digest(nil) != first || digest(map[string]string{"HMAC_SECRET": strings.Repeat("t", 32)}) != first {
+		t.Errorf("the digest %s is none of the settings alone", first)
+	}
+	a, c := newApp(t, map[string]string{"HMAC_SECRET": strings.Repeat("s", 32)})
+	again, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Started(t.Context(), "serve")
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, e := range entries(t, c, "admin") {
+		if details := e["details"].(map[string]any); details["process"] == "serve" {
+			told = append(told, fmt.Sprint(e["action"], " ", details["config"]))
+		}
+	}
+	want := a.Config().Digest()
+	if !slices.Equal(told, []string{"process.started " + want, "process.stopped " + want}) {
+		t.Errorf("told is %q, the digest is %s", told, want)
 	}
 }

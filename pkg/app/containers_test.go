@@ -50,6 +50,20 @@ func finalized(t *testing.T, h http.Handler, c app.Config, file string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	record, err := os.ReadFile(filepath.Join(c.VideoDir, stored(t, h, content), "meta.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct{ ContentType string }
+	if err := json.Unmarshal(record, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v.ContentType
+}
+
+// stored uploads bytes, finalizes them, and returns the id of the video.
+func stored(t *testing.T, h http.Handler, content []byte) (videoID string) {
+	t.Helper()
 	r := httptest.NewRequest("POST", "/uploads", bytes.NewReader(content))
 	r.Header.Set("Tus-Resumable", "1.0.0")
 	r.Header.Set("Upload-Length", strconv.Itoa(len(content)))
@@ -63,13 +77,5 @@ func finalized(t *testing.T, h http.Handler, c app.Config, file string) string {
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || answer.VideoID == "" {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	record, err := os.ReadFile(filepath.Join(c.VideoDir, answer.VideoID, "meta.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v struct{ ContentType string }
-	if err := json.Unmarshal(record, &v); err != nil {
-		t.Fatal(err)
-	}
-	return v.ContentType
+	return answer.VideoID
 }

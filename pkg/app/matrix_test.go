@@ -83,9 +83,14 @@ type tenant struct {
 	keys map[string]string // by role; the key's name is "the " and the role
 }
 
-func newTenant(t *testing.T, host func(*app.App) answering) tenant {
+func newTenant(t *testing.T, host func(*app.App) answering, more ...string) tenant {
 	t.Helper()
-	a, c := newApp(t, map[string]string{"AUTH_MODE": "apikey", "TRANSCODE_ENABLED": "false"})
+	settings := map[string]string{"AUTH_MODE": "apikey", "TRANSCODE_ENABLED": "false"}
+	for _, s := range more {
+		name, value, _ := strings.Cut(s, "=")
+		settings[name] = value
+	}
+	a, c := newApp(t, settings)
 	ring, err := app.OpenKeys(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -246,5 +251,49 @@ func TestWhoeverActsIsOnRecord(t *testing.T) {
 	}
 	if made != 4 {
 		t.Errorf("%d keys made are on record", made)
+	}
+}
+
+// What a role is given a link to, it is served, and a proxy in front is told to serve it; nobody is served without a link, whatever
+// their role, and who is no proxy is told nothing.
+func TestWhoIsServed(t *testing.T) {
+	n := newTenant(t, overHTTP, "TRUSTED_PROXIES=192.0.2.0/24")
+	far := newTenant(t, overHTTP)
+	for _, role := range auth.Roles {
+		for _, of := range []string{"the " + string(role), "somebody else"} {
+			id := n.store(of)
+			plain := "/media/videos/" + id + "/original.mp4"
+			status, _, text := n.as(string(role), "POST", "/media/sign", fmt.Appendf(nil, `{"videoId":%q,"path":"original.mp4"}`, id))
+			var link struct{ URL string }
+			if err := json.Unmarshal([]byte(text), &link); err != nil {
+				t.Fatal(err)
+			}
+			if given := role != auth.Uploader || of == "the uploader"; (status == 200) != given || given == (link.URL == "") {
+				t.Errorf("%s is answered %d about what is %s's, %s", role, status, of, text)
+			}
+			for target, want := range map[string][2]int{link.URL: {200, 204}, plain: {401, 401}} {
+				if target == "" {
+					continue
+				}
+				if status, _, _ := n.as(string(role), "GET", target, nil); status != want[0] {
+					t.Errorf("%s: GET %s: %d", role, target, status)
+				}
+				asked := []string{"X-Original-URI", target, "X-Original-Method", "GET"}
+				if status, _, _ := n.as(string(role), "GET", "/internal/media/authorize", nil, asked...); status != want[1] {
+					t.Errorf("%s: a proxy is told %d about %s", role, status, target)
+				}
+				if status, _, _ := far.as(string(role), "GET", "/internal/media/authorize", nil, asked...); status != 404 {
+					t.Errorf("%s: who is no proxy is told %d", role, status)
+				}
+			}
+		}
+	}
+}
+
+// Where owners may delete, they delete their own and hear of no others; the rest of the matrix stays as it is.
+func TestWhoMayDeleteWhereOwnersMay(t *testing.T) {
+	n := newTenant(t, overHTTP, "OWNER_DELETE=true")
+	for role, want := range map[string]string{"nobody": "401", "wrong": "401", "uploader": "204 404 404", "viewer": "403", "service": "403", "admin": "204 204 404"} {
+		n.check("DELETE /videos/{id}", role, want)
 	}
 }

@@ -56,6 +56,9 @@ func (c Config) openBucket(ctx context.Context) (*media.Bucket, error) {
 // pendingDir is where markers are, in a directory.
 func (c Config) pendingDir() string { return filepath.Join(c.MediaRoot, "pending") }
 
+// deletionsDir is where it says which videos are to be removed, in a directory.
+func (c Config) deletionsDir() string { return filepath.Join(c.pendingDir(), "deletions") }
+
 // authDir is where API keys are, in a directory.
 func (c Config) authDir() string { return filepath.Join(c.MediaRoot, "auth") }
 

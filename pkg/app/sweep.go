@@ -135,7 +135,7 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	if err != nil && vault.KindOf(err) != vault.NotFound {
 		return err
 	}
-	_, err = a.videos.Get(ctx, id)
+	v, err := a.videos.Get(ctx, id)
 	if err != nil && vault.KindOf(err) == vault.NotFound {
 		s.Forgotten++
 		a.Log.WarnContext(ctx, "a video that was to be transcoded is no longer there", "videoId", id)
@@ -144,6 +144,7 @@ func (a *App) sweepVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 	if err != nil || !a.config.TranscodeEnabled {
 		return err
 	}
+	a.collection.Enlist(ctx, v) // whoever finalized it may have died without having been able to
 	return a.queueVideo(ctx, id, s)
 }
 
@@ -175,7 +176,8 @@ func (a *App) queueVideo(ctx context.Context, id vault.VideoID, s *swept) error 
 // sweepTemporary removes what crashes left of half-written files, after a time in which nothing is still being written.
 func (a *App) sweepTemporary(s *swept) error {
 	var errs []error
-	for _, dir := range []string{a.config.MediaRoot, a.config.UploadDir, a.config.pendingDir()} {
+	c := a.config
+	for _, dir := range []string{c.MediaRoot, c.UploadDir, c.pendingDir(), c.deletionsDir(), c.authDir()} {
 		n, err := durable.RemoveTemp(dir, time.Now().Add(-time.Hour))
 		s.Temporary += n
 		errs = append(errs, err)

@@ -80,6 +80,8 @@ type Finalizer struct {
 	Enqueue  func(ctx context.Context, t vault.Task) error
 	// Gone reports whether somebody has begun to delete a video. What store has left of one that is gone is taken away again.
 	Gone func(ctx context.Context, id vault.VideoID) (bool, error)
+	// Stands reports whether a video that was finalized is still there.
+	Stands func(ctx context.Context, id vault.VideoID) (bool, error)
 	// Enlist puts a video that has its record where videos are listed. What comes of it is not finalize's business.
 	Enlist func(ctx context.Context, v vault.Video)
 	// Announce tells of a complete upload what a crash has kept from being told when its last piece came.
@@ -167,8 +169,8 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 	if err != nil {
 		return u, err
 	}
-	if u.Deleted {
-		return u, errDeleted()
+	if err := f.deleted(ctx, u); err != nil {
+		return u, err
 	}
 	if u.Expired(f.Now()) {
 		return u, vault.Errorf(vault.NotFound, "upload_not_found", "the upload has expired; upload the file again")
@@ -191,6 +193,25 @@ func (f *Finalizer) ready(ctx context.Context, req Request) (vault.Upload, error
 		}
 	}
 	return u, nil
+}
+
+// deleted is an error if the video that an upload became is no longer there. Not every upload's record says so: records of
+// videos from before they named their uploads did not lead whoever removed them here.
+func (f *Finalizer) deleted(ctx context.Context, u vault.Upload) error {
+	switch {
+	case u.Deleted:
+		return errDeleted()
+	case !u.Finalized:
+		return nil
+	}
+	stands, err := f.Stands(ctx, u.VideoID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("finalize upload %s: %w", u.UploadID, err)
+	case !stands:
+		return errDeleted()
+	}
+	return nil
 }
 
 // admitted returns the record of an upload that the caller may finalize. Of another's the same is said, and done, as of one

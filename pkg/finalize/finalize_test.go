@@ -100,9 +100,16 @@ func newWorld(t *testing.T) *world {
 func (w *world) finalizer() *finalize.Finalizer {
 	return &finalize.Finalizer{
 		Uploads: w.uploads, Locks: w.locks, Markers: media.Markers{Store: w.media}, Videos: w.videos, Audit: w.log, Enqueue: w.tasks.enqueue,
-		Checksum:  upload.Checksum,
-		Enlist:    func(context.Context, vault.Video) {},
-		Gone:      func(_ context.Context, id vault.VideoID) (bool, error) { return w.gone[id], nil },
+		Checksum: upload.Checksum,
+		Enlist:   func(context.Context, vault.Video) {},
+		Gone:     func(_ context.Context, id vault.VideoID) (bool, error) { return w.gone[id], nil },
+		Stands: func(ctx context.Context, id vault.VideoID) (bool, error) {
+			_, err := w.videos.Get(ctx, id)
+			if vault.KindOf(err) == vault.NotFound {
+				return false, nil
+			}
+			return err == nil, err
+		},
 		Accepts:   func(contentType string) bool { return strings.HasPrefix(contentType, "video/") },
 		Announce:  func(context.Context, *vault.Upload, string, string) error { return nil },
 		Transcode: true, Now: time.Now, Metrics: finalize.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
@@ -339,6 +346,34 @@ func TestQueueDownLosesNothing(t *testing.T) {
 	}
 	if marked, _ := w.marked(); len(marked) != 1 {
 		t.Errorf("marked %v", marked)
+	}
+}
+
+// Of a video that was removed without a word to its upload's record, as records of before they named their uploads have it,
+// finalizing the upload again says that it is gone, and makes no other.
+func TestFinalizedAgainAfterTheVideoIsGone(t *testing.T) {
+	w := newWorld(t)
+	req := finalize.Request{UploadID: w.upload(mp4(), 0), Filename: "a.mp4", Caller: auth.Anybody}
+	u, err := w.finalizer().Finalize(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := w.finalizer().Finalize(t.Context(), req); err != nil || again.VideoID != u.VideoID {
+		t.Fatalf("while it is there: %+v, %v", again, err)
+	}
+	if err := w.media.HideVideo(t.Context(), u.VideoID); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var e *vault.Error
+		if _, err := w.finalizer().Finalize(t.Context(), req); vault.KindOf(err) != vault.NotFound || !errors.As(err, &e) || e.Code != "video_deleted" {
+			t.Errorf("finalized again: %v", err)
+		}
+	}
+	unsure := w.finalizer()
+	unsure.Stands = func(context.Context, vault.VideoID) (bool, error) { return false, errCrash }
+	if _, err := unsure.Finalize(t.Context(), req); !errors.Is(err, errCrash) {
+		t.Errorf("while the store cannot be asked: %v", err)
 	}
 }
 

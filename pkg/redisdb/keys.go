@@ -15,7 +15,7 @@
 //	videos:of:{userId}            sorted set     for ever   the shelves of an owner's videos, of all videos without one
 //	videos:in:{shelf}:{userId}    sorted set     for ever   those videos
 //	videos:owners                 hash           for ever   whose each video is
-//	videos:complete               string         for ever   every video is in these sets
+//	videos:complete               string         for ever   every video is in these sets, in the incarnation it names
 //	videos:checked                string         1 h        that was seen to be so
 //	videos:counting               string         30 s       the lease of whoever completes them; its token
 //

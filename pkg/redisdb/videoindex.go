@@ -14,7 +14,8 @@ import (
 )
 
 // VideoIndex is the order of all videos, and of those of each owner, for whoever lists them. It is made of the media store,
-// and can be made again: until that is done it is not complete, and says so.
+// and can be made again: until that is done it is not complete, and says so. That it is complete holds for one incarnation of
+// Redis: what has begun anew since may have come back older than it was.
 //
 // Ids of version 7 sort by time, so a set in the order of its members is in the order of time. A set is kept in shelves, one
 // for all videos whose ids begin alike, which are those of about three days: the embedded Redis sorts a set each time it is
@@ -127,14 +128,11 @@ func (x VideoIndex) Before(ctx context.Context, owner string, id vault.VideoID, 
 		from = "[" + shelfOf(id)
 	}
 	for at := 1; ; at = min(2*at, shelvesAtOnce) { // where there are many videos, the first shelf has enough
-		var is *redis.IntCmd
 		var names *redis.StringSliceCmd
-		_, err = x.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		m, err := x.marked(ctx, func(p redis.Pipeliner) {
 			names = p.ZRevRangeByLex(ctx, VideosOfKey(owner), &redis.ZRangeBy{Max: from, Min: "-", Count: int64(at)})
-			is = p.Exists(ctx, completeKey)
-			return nil
 		})
-		if err != nil || is.Val() == 0 {
+		if err != nil || !m.complete {
 			return nil, false, unavailable("read the index of videos", err)
 		}
 		if len(names.Val()) == 0 {
@@ -158,14 +156,11 @@ func (x VideoIndex) fromShelves(ctx context.Context, owner string, names []strin
 	if before != "" {
 		limit = "(" + string(before)
 	}
-	var is *redis.IntCmd
 	found := make([]*redis.StringSliceCmd, len(names))
-	_, err = x.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	m, err := x.marked(ctx, func(p redis.Pipeliner) {
 		for i, name := range names {
 			found[i] = p.ZRevRangeByLex(ctx, ShelfKey(name, owner), &redis.ZRangeBy{Max: limit, Min: "-", Count: int64(most)})
 		}
-		is = p.Exists(ctx, completeKey)
-		return nil
 	})
 	if err != nil {
 		return nil, false, err
@@ -175,7 +170,7 @@ func (x VideoIndex) fromShelves(ctx context.Context, owner string, names []strin
 			ids = append(ids, vault.VideoID(member))
 		}
 	}
-	return ids[:min(len(ids), most)], is.Val() == 1, nil
+	return ids[:min(len(ids), most)], m.complete, nil
 }
 
 // All returns every video in the index, complete or not, sorted.
@@ -206,10 +201,11 @@ func (x VideoIndex) All(ctx context.Context) (ids []vault.VideoID, err error) {
 }
 
 // Count is the right to compare the index with the media store, which one process has at a time. A Redis that was wiped
-// has forgotten it.
+// has forgotten it, and for another incarnation than the one in which it was given it completes nothing.
 type Count struct {
-	index VideoIndex
-	token string
+	index       VideoIndex
+	token       string
+	incarnation string
 }
 
 // BeginCount takes that right, if the index is incomplete or has not been compared for an hour, or if again says to do it in
@@ -217,11 +213,11 @@ type Count struct {
 func (x VideoIndex) BeginCount(ctx context.Context, again bool) (c Count, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	there, err := x.Client.Exists(ctx, completeKey, checkedKey).Result()
-	if err != nil || there == 2 && !again {
+	m, err := x.marked(ctx, func(redis.Pipeliner) {})
+	if err != nil || m.complete && m.checked && !again {
 		return c, false, unavailable("look whether the index of videos is complete", err)
 	}
-	c = Count{x, uuid.NewString()}
+	c = Count{x, uuid.NewString(), m.incarnation}
 	ok, err = x.Client.SetNX(ctx, countingKey, c.token, countingTTL).Result()
 	return c, ok, unavailable("begin to complete the index of videos", err)
 }
@@ -229,7 +225,8 @@ func (x VideoIndex) BeginCount(ctx context.Context, again bool) (c Count, ok boo
 // keepScript prolongs the right, and endScript gives it back, if it is still this process's.
 //
 //	KEYS  the right; of endScript also: complete, checked
-//	ARGV  its token, milliseconds to live; of endScript: its token, 1 if all is there, seconds until the next comparison
+//	ARGV  its token, milliseconds to live; of endScript: its token, 1 if all is there, seconds until the next comparison,
+//	      the incarnation that it was given in
 //	→     1 if it was
 var (
 	keepScript = redis.NewScript(`
@@ -238,7 +235,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
 	endScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '1' then
-  redis.call('SET', KEYS[2], '1')
+  redis.call('SET', KEYS[2], ARGV[4])
   redis.call('SET', KEYS[3], '1', 'EX', ARGV[3])
 end
 return redis.call('DEL', KEYS[1])`)
@@ -259,7 +256,7 @@ func (c Count) Keep(ctx context.Context) error {
 }
 
 // End gives the right back. all says that the index now holds every video; it is complete from then on, unless Redis was
-// wiped in between.
+// wiped or started again in between.
 func (c Count) End(ctx context.Context, all bool) error {
 	ctx, cancel := aside(ctx)
 	defer cancel()
@@ -267,7 +264,7 @@ func (c Count) End(ctx context.Context, all bool) error {
 	if all {
 		done = 1
 	}
-	kept, err := endScript.Run(ctx, c.index.Client, []string{countingKey, completeKey, checkedKey}, c.token, done, int(checkEvery/time.Second)).Int()
+	kept, err := endScript.Run(ctx, c.index.Client, []string{countingKey, completeKey, checkedKey}, c.token, done, int(checkEvery/time.Second), c.incarnation).Int()
 	if err == nil && kept == 0 {
 		return errLost
 	}

@@ -136,6 +136,39 @@ func TestAWipedIndexIsIncomplete(t *testing.T) {
 	})
 }
 
+// What Redis says of the index it says of itself as it runs. One that was killed and has come back, with what it had on disk, says
+// nothing of it any more, and a count that began before completes nothing, though Redis has kept the right to it.
+func TestWhatARestartedRedisSaysIsNotBelieved(t *testing.T) {
+	s := redistest.StartWith(t, "--appendonly", "yes", "--appendfsync", "always")
+	x := redisdb.VideoIndex{Client: redistest.Client(t, s.Options())}
+	completed(t, x)
+	count, ok, err := x.BeginCount(t.Context(), true)
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, complete, err := x.Before(t.Context(), "", "", 10); !complete || err != nil {
+		t.Fatalf("before: %v, %v", complete, err)
+	}
+	s.Stop()
+	s.Restart()
+	if n, err := x.Client.Exists(t.Context(), "videos:complete", "videos:checked", "videos:counting").Result(); n != 3 || err != nil {
+		t.Fatalf("Redis has kept %d of 3 keys, %v", n, err)
+	}
+	if _, complete, err := x.Before(t.Context(), "", "", 10); complete || err != nil {
+		t.Errorf("after: %v, %v", complete, err)
+	}
+	if err := count.End(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, complete, err := x.Before(t.Context(), "", "", 10); complete || err != nil {
+		t.Errorf("after the count of before: %v, %v", complete, err)
+	}
+	completed(t, x)
+	if _, complete, err := x.Before(t.Context(), "", "", 10); !complete || err != nil {
+		t.Errorf("after a count of its own: %v, %v", complete, err)
+	}
+}
+
 func TestWithoutRedisTheIndexIsUnavailable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -6,6 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"go/types"
 	"io"
 	"strings"
 	"testing"
@@ -201,6 +205,83 @@ func BenchmarkVerify(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A refusal takes the same steps however much of a signature is right: it is compared whole, in constant time, and with nothing else;
+// the loop over the secrets has no way out; and what it allocates is the same.
+func TestARefusalDoesTheSameForEveryToken(t *testing.T) {
+	s := signer(t, secret, strings.Repeat("p", 32))
+	for _, good := range []string{s.Sign("", video, path, now.Add(time.Minute)), s.Sign(seal(t, drNo), video, path, now.Add(time.Minute))} {
+		begin := len(good) - 64
+		var first float64
+		for right := range 64 {
+			guess := good[:begin+right] + other(good[begin+right]) + good[begin+right+1:]
+			if right%2 == 0 { // nothing that follows is right either
+				guess = good[:begin+right] + strings.Repeat(other(good[begin+right]), 64-right)
+			}
+			if _, err := s.Verify(guess, video, path); !errors.Is(err, token.ErrNotGenuine) {
+				t.Fatalf("with %d digits right: %v", right, err)
+			}
+			n := testing.AllocsPerRun(20, func() { _, _ = s.Verify(guess, video, path) })
+			if right == 0 {
+				first = n
+			}
+			if n != first {
+				t.Errorf("with %d digits of the signature right a refusal makes %v allocations, with none %v", right, n, first)
+			}
+		}
+	}
+	wantConstantTime(t, "token.go")
+}
+
+// wantConstantTime reads how Verify treats a signature.
+func wantConstantTime(t *testing.T, file string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, d := range parsed.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || f.Name.Name != "Verify" {
+			continue
+		}
+		var uses, allowed int
+		ast.Inspect(f.Body, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.Ident:
+				if n.Name == "signature" {
+					uses++
+				}
+			case *ast.AssignStmt:
+				for _, left := range n.Lhs {
+					if name, ok := left.(*ast.Ident); ok && name.Name == "signature" {
+						allowed++
+					}
+				}
+			case *ast.CallExpr:
+				if types.ExprString(n.Fun) == "subtle.ConstantTimeCompare" && types.ExprString(n.Args[1]) == "[]byte(signature)" {
+					allowed, compared = allowed+1, compared+1
+				}
+			case *ast.RangeStmt:
+				ast.Inspect(n.Body, func(inner ast.Node) bool {
+					switch inner.(type) {
+					case *ast.ReturnStmt, *ast.BranchStmt, *ast.IfStmt:
+						t.Error("what Verify does with one secret depends on the other")
+					}
+					return true
+				})
+			}
+			return true
+		})
+		if uses != allowed {
+			t.Errorf("Verify uses a signature %d times, %d of them to compare it in constant time", uses, allowed)
+		}
+	}
+	if compared == 0 {
+		t.Error("Verify compares no signature in constant time")
 	}
 }
 

@@ -30,15 +30,16 @@ type Bucket struct {
 }
 
 const (
-	openPrefix  = "open/"
-	partSize    = 8 << 20 // bytes of a part; S3 wants 5 MiB or more of all but the last
-	maxParts    = 10_000
-	partTimeout = 2 * time.Minute // for one part to reach S3
+	openPrefix   = "open/"
+	recordPrefix = "uploads/"
+	partSize     = 8 << 20 // bytes of a part; S3 wants 5 MiB or more of all but the last
+	maxParts     = 10_000
+	partTimeout  = 2 * time.Minute // for one part to reach S3
 	// completeTimeout is for S3 to put the parts together. Who cannot wait so long finds it done by a repeat.
 	completeTimeout = 5 * time.Minute
 )
 
-func recordKey(id vault.UploadID) string { return "uploads/" + string(id) + ".json" }
+func recordKey(id vault.UploadID) string { return recordPrefix + string(id) + recordSuffix }
 func openKey(id vault.UploadID) string   { return openPrefix + string(id) }
 
 func tailPrefix(id vault.UploadID) string { return "tails/" + string(id) + "-" }

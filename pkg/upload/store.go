@@ -69,6 +69,9 @@ type Deliverer interface {
 	// Discard removes an upload if it has expired, or if it has no record and has been without one for as long as uploads
 	// are kept. It reports whether it did.
 	Discard(ctx context.Context, id vault.UploadID) (bool, error)
+	// Origin finds the upload that became a video, or is to, by what the two ids have in common; "" if there is none. It is
+	// for videos whose record does not name it.
+	Origin(ctx context.Context, id vault.VideoID) (vault.UploadID, error)
 }
 
 // HeadSize is how many bytes tell the type of a file.

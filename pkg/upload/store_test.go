@@ -207,3 +207,23 @@ func TestBucketCountsOneOfTwoWriters(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// The upload of a video is found by the video's id alone, also where many came at the same time, and others' are not.
+func TestOriginOfAVideo(t *testing.T) {
+	forEachStore(t, func(t *testing.T, s store, _ media.Store, _ *clock) {
+		var all []vault.Upload
+		for range 5 {
+			all = append(all, create(t, s, 10))
+		}
+		for _, u := range all {
+			if id, err := s.Origin(t.Context(), u.VideoID); id != u.UploadID || err != nil {
+				t.Errorf("video %s comes from %q, %v; want %s", u.VideoID, id, err, u.UploadID)
+			}
+		}
+		for _, id := range []vault.VideoID{vault.NewVideoID(), "00000000-0000-4000-8000-000000000000"} {
+			if from, err := s.Origin(t.Context(), id); from != "" || err != nil {
+				t.Errorf("video %s comes from %s, %v", id, from, err)
+			}
+		}
+	})
+}

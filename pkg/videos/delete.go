@@ -25,6 +25,8 @@ const settled = time.Hour
 type Uploads interface {
 	Get(ctx context.Context, id vault.UploadID) (vault.Upload, error)
 	Save(ctx context.Context, u *vault.Upload) error
+	// Origin finds the upload that a video comes from; "" if there is none.
+	Origin(ctx context.Context, id vault.VideoID) (vault.UploadID, error)
 }
 
 // Locks keeps everyone else out of an upload.
@@ -53,10 +55,11 @@ type Intent struct {
 	By        string         `json:"by,omitempty"` // who wants it removed
 	KeyID     string         `json:"keyId,omitempty"`
 	RequestID string         `json:"requestId,omitempty"`
+	Address   string         `json:"ip,omitempty"` // from which it was asked, as whole as the audit log keeps it
 	At        time.Time      `json:"at"`
 	GoneAt    time.Time      `json:"goneAt,omitzero"` // when all of it had been removed
 
-	address, version string
+	version string
 }
 
 // Delete removes a video. When it returns, every link to the video is dead, and the sweep does whatever could not be done
@@ -89,6 +92,15 @@ func (c *Collection) Gone(ctx context.Context, id vault.VideoID) (bool, error) {
 	return true, err
 }
 
+// Stands reports whether a video that had a record still has one. It asks nobody but the media store.
+func (c *Collection) Stands(ctx context.Context, id vault.VideoID) (bool, error) {
+	_, err := c.Store.Stamp(ctx, media.MetaKey(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // intend leaves the intent, or returns the one that is there. In a directory the video's lock makes one of two the first.
 func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 	unlock, err := c.Store.Lock(ctx, in.VideoID)
@@ -99,11 +111,9 @@ func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 		return in, err
 	}
 	if in.UploadID == "" {
-		from, err := c.Deletion.MarkedFrom(ctx, in.VideoID)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if in.UploadID, err = c.origin(ctx, in.VideoID); err != nil {
 			return in, err
 		}
-		in.UploadID = from
 	}
 	data, err := json.Marshal(in)
 	if err != nil {
@@ -111,11 +121,18 @@ func (c *Collection) intend(ctx context.Context, in Intent) (Intent, error) {
 	}
 	in.version, err = c.Store.Write(ctx, media.DeletionKey(in.VideoID), data, media.None)
 	if vault.KindOf(err) == vault.Conflict {
-		address := in.address
 		in, err = c.readIntent(ctx, in.VideoID)
-		in.address = address
 	}
 	return in, err
+}
+
+// origin finds the upload of a video whose record does not name it: records did not at first, and a damaged one cannot.
+func (c *Collection) origin(ctx context.Context, id vault.VideoID) (vault.UploadID, error) {
+	from, err := c.Deletion.MarkedFrom(ctx, id)
+	if from != "" || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return from, err
+	}
+	return c.Deletion.Uploads.Origin(ctx, id)
 }
 
 func (c *Collection) readIntent(ctx context.Context, id vault.VideoID) (in Intent, err error) {
@@ -155,7 +172,7 @@ func (in Intent) event() audit.Event {
 	}
 	return audit.Event{
 		ID:     uuid.NewSHA1(uuid.NameSpaceURL, []byte("pulsevault:video.deleted:"+string(in.VideoID))).String(),
-		Action: "video.deleted", RequestID: in.RequestID, UserID: in.By, Address: in.address,
+		Action: "video.deleted", RequestID: in.RequestID, UserID: in.By, Address: in.Address,
 		UploadID: string(in.UploadID), VideoID: string(in.VideoID), Details: details,
 	}
 }

@@ -76,7 +76,7 @@ func (c *Collection) ServeDelete(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	err = c.Delete(ctx, Intent{
 		VideoID: v.VideoID, UploadID: v.UploadID, Owner: v.UserID, By: caller.Name, KeyID: caller.KeyID,
-		RequestID: web.RequestID(r), At: c.Now().UTC(), address: web.Client(r),
+		RequestID: web.RequestID(r), At: c.Now().UTC(), Address: c.address(r),
 	})
 	if err != nil {
 		return err
@@ -84,6 +84,14 @@ func (c *Collection) ServeDelete(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// address is the part of the client's address that may be kept.
+func (c *Collection) address(r *http.Request) string {
+	if c.FullAddress {
+		return web.Client(r)
+	}
+	return audit.Anonymise(web.Client(r))
 }
 
 // denied records that somebody was refused. What stands for an id in the address anybody may have made up, at any length.

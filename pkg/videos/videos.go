@@ -80,8 +80,10 @@ type Collection struct {
 	Audit    Auditor
 	Denials  Denials // nil records none
 	Deletion Deletion
-	Now      func() time.Time
-	Log      *slog.Logger
+	// FullAddress keeps whole client addresses with what is to be removed, as AUDIT_IP=full does in the audit log.
+	FullAddress bool
+	Now         func() time.Time
+	Log         *slog.Logger
 
 	missed  missed
 	tooMany atomic.Int64 // until when, in Unix seconds, requests do not complete the index

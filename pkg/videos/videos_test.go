@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"pulsevault/pkg/audit"
 	"pulsevault/pkg/auth"
 	"pulsevault/pkg/media"
 	"pulsevault/pkg/media/mediatest"
@@ -273,8 +274,82 @@ func TestTheIndexIsMadeAnew(t *testing.T) {
 	})
 }
 
-// Of a Redis that has come back older than it was, what is missing is found, and what is too much is removed, by the next
-// comparison; that is when a video could not be listed, or after an hour.
+// Redis is killed and comes back as it was some time ago: from a snapshot, or from a log whose end had not reached the
+// disk. The next list, of any process, shows what there is.
+func TestARedisThatHasGoneBackInTime(t *testing.T) {
+	for kept, args := range map[string][]string{
+		"snapshot": {"--save", "", "--appendonly", "no"},
+		"log":      {"--appendonly", "yes", "--appendfsync", "no"}, // so that no sync defers a write to the log
+	} {
+		t.Run(kept, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.StartWith(t, args...)
+			w := newWorld(t, s.Options())
+			c := w.collection()
+			var want []vault.VideoID
+			add := func() vault.VideoID {
+				id := w.add(c, "ann", "a.mp4").VideoID
+				want = append([]vault.VideoID{id}, want...)
+				return id
+			}
+			gone := add()
+			for range 4 {
+				add()
+			}
+			old := slices.Clone(want)
+			if got := walk(t, c, ann, "", nil); !slices.Equal(got, want) {
+				t.Fatalf("listed are %d videos", len(got))
+			}
+			goBack := remember(t, w, s, kept)
+			for range 3 {
+				add()
+			}
+			if got := ask(c, admin, "DELETE", "/videos/"+string(gone)); got.Code != http.StatusNoContent {
+				t.Fatal(got.Code, got.Body)
+			}
+			want = slices.DeleteFunc(want, func(id vault.VideoID) bool { return id == gone })
+			goBack()
+			slices.Sort(old)
+			if got, err := (redisdb.VideoIndex{Client: w.redis}).All(t.Context()); err != nil || !slices.Equal(got, old) {
+				t.Fatalf("Redis is not what it was: %v, %v", got, err)
+			}
+			for range 2 {
+				if got := walk(t, w.collection(), ann, "", nil); !slices.Equal(got, want) {
+					t.Errorf("listed are %v, want %v", got, want)
+				}
+			}
+		})
+	}
+}
+
+// remember returns what kills a Redis and has it come back as it is now.
+func remember(t *testing.T, w *world, s *redistest.Server, kept string) (goBack func()) {
+	t.Helper()
+	if kept == "snapshot" {
+		if err := w.redis.Save(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return func() { s.Stop(); s.Restart() }
+	}
+	logs, err := filepath.Glob(filepath.Join(s.Dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("the log is %v, %v", logs, err)
+	}
+	info, err := os.Stat(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		s.Stop()
+		if err := os.Truncate(logs[0], info.Size()); err != nil {
+			t.Fatal(err)
+		}
+		s.Restart()
+	}
+}
+
+// What a process could not put into the index is found, and what is too much is removed, by the next comparison; that is the
+// next one of that process, or after an hour.
 func TestWhatTheIndexMissedIsFound(t *testing.T) {
 	mini := redistest.Mini(t)
 	w := newWorld(t, redisdb.Options{Addr: mini.Addr()})
@@ -373,7 +448,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 			if got := ask(c, ann, "DELETE", "/videos/"+string(v.VideoID)); got.Code != http.StatusNoContent || w.ended.Load() != 1 {
 				t.Fatalf("%d %s", got.Code, got.Body)
 			}
-			wantGone(t, w, v)
+			wantGone(t, w, v, `"userId":"ann"`)
 			// A finalize that was still under way makes record and marker anew, and takes them back.
 			_, err := w.store.Write(t.Context(), media.OriginalKey(v.VideoID), []byte("x"), media.Any)
 			if err != nil {
@@ -389,7 +464,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 			if gone, err := c.Gone(t.Context(), vault.NewVideoID()); gone || err != nil {
 				t.Errorf("another is gone: %v, %v", gone, err)
 			}
-			wantGone(t, w, v)
+			wantGone(t, w, v, `"userId":"ann"`)
 			late := media.HLSKey(v.VideoID, "240p_000.ts")
 			if _, err := w.store.Write(t.Context(), late, []byte("late"), media.Any); err != nil {
 				t.Fatal(err)
@@ -401,7 +476,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 			if n, err := c.Sweep(t.Context()); n != 1 || err != nil {
 				t.Errorf("a sweep after an hour removes %d, %v", n, err)
 			}
-			wantGone(t, w, v)
+			wantGone(t, w, v, `"userId":"ann"`)
 			if keys, err := w.store.List(t.Context(), media.DeletionPrefix); err != nil || len(keys) > 0 {
 				t.Errorf("left are %v, %v", keys, err)
 			}
@@ -409,7 +484,56 @@ func TestDeletionLeavesNothing(t *testing.T) {
 	}
 }
 
-func wantGone(t *testing.T, w *world, v vault.Video) {
+// A record of before records named their uploads does not lead to its upload. That is told of the deletion all the same.
+func TestDeletionFindsTheUpload(t *testing.T) {
+	w := newWorld(t, redisdb.Options{Addr: redistest.Mini(t).Addr()})
+	c := w.collection()
+	v := w.addRecord(c, "ann", "secret-name.mp4", false)
+	if got := ask(c, ann, "DELETE", "/videos/"+string(v.VideoID)); got.Code != http.StatusNoContent {
+		t.Fatalf("%d %s", got.Code, got.Body)
+	}
+	wantGone(t, w, v, `"uploadId":"`+string(v.UploadID)+`"`)
+}
+
+// deaf is an audit log that takes no entries.
+type deaf struct{ videos.Auditor }
+
+func (deaf) Append(context.Context, audit.Category, audit.Event) error {
+	return errors.New("the disk is full")
+}
+
+// A deletion that was cut short before it was on record is recorded by the sweep as by whoever asked for it: with name and
+// address. Somebody who asks once more meanwhile does not get mixed up with them.
+func TestTheSweepTellsWhoAskedForADeletion(t *testing.T) {
+	for full, want := range map[bool]string{false: `"ip":"192.0.2.0"`, true: `"ip":"192.0.2.1"`} {
+		w := newWorld(t, redisdb.Options{Addr: redistest.Mini(t).Addr()})
+		c := w.collection()
+		v := w.add(c, "ann", "secret-name.mp4")
+		log, err := audit.Open(audit.Config{Dir: filepath.Join(w.root, "audit"), FullIP: full})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = log.Close() })
+		c.Audit, c.FullAddress = deaf{log}, full
+		for _, from := range []string{"192.0.2.1:1234", "198.51.100.7:1234"} {
+			if got := askFrom(c, admin, from, "DELETE", "/videos/"+string(v.VideoID)); got.Code < 500 {
+				t.Fatalf("nothing can be recorded, and the answer is %d %s", got.Code, got.Body)
+			}
+		}
+		intent, _, err := w.store.Read(t.Context(), media.DeletionKey(v.VideoID))
+		if err != nil || !contains(string(intent), want) {
+			t.Errorf("full %v: kept is %s, %v", full, intent, err)
+		}
+		c.Audit = log
+		if n, err := c.Sweep(t.Context()); n != 1 || err != nil {
+			t.Errorf("the sweep removes %d, %v", n, err)
+		}
+		wantGone(t, w, v, `"userId":"root"`, want)
+	}
+}
+
+// wantGone fails the test unless all that is left of a video is one entry of the audit log, which says those things.
+func wantGone(t *testing.T, w *world, v vault.Video, says ...string) {
 	t.Helper()
 	if ids, err := w.store.VideoIDs(t.Context()); err != nil || len(ids) > 0 {
 		t.Errorf("there are %v, %v", ids, err)
@@ -433,7 +557,12 @@ func wantGone(t *testing.T, w *world, v vault.Video) {
 		}
 		log = append(log, data...)
 	}
-	if n := strings.Count(string(log), `"action":"video.deleted"`); n != 1 || !contains(string(log), `"userId":"ann"`) {
+	if n := strings.Count(string(log), `"action":"video.deleted"`); n != 1 {
 		t.Errorf("the audit log tells of %d deletions: %s", n, log)
+	}
+	for _, what := range says {
+		if !contains(string(log), what) {
+			t.Errorf("the audit log does not tell of %s: %s", what, log)
+		}
 	}
 }

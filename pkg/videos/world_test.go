@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"pulsevault/pkg/audit"
@@ -102,17 +103,27 @@ func (w *world) collection() *videos.Collection {
 // add makes a video of an owner, from an upload of its own, and lists it unless it is to be found.
 func (w *world) add(c *videos.Collection, owner, filename string) vault.Video {
 	w.t.Helper()
+	return w.addRecord(c, owner, filename, true)
+}
+
+// addRecord adds one whose record names its upload, or, as those of before did, does not, and which no marker names either.
+func (w *world) addRecord(c *videos.Collection, owner, filename string, named bool) vault.Video {
+	w.t.Helper()
 	u := vault.Upload{
 		UploadID: vault.NewUploadID(), VideoID: vault.NewVideoID(), Size: 1, Offset: 1, HashState: []byte("state"),
 		Metadata: map[string]string{"filename": filename}, Finalize: &vault.FinalizeRequest{Filename: filename}, Finalized: true,
 	}
 	ctx := context.WithoutCancel(w.t.Context())
 	_, err := w.store.Write(ctx, media.OriginalKey(u.VideoID), []byte("x"), media.Any)
-	if err := errors.Join(err, w.uploads.Save(ctx, &u), media.Markers{Store: w.store}.Mark(ctx, u.VideoID, u.UploadID)); err != nil {
+	from := u.UploadID
+	if !named {
+		from = ""
+	}
+	if err := errors.Join(err, w.uploads.Save(ctx, &u), media.Markers{Store: w.store}.Mark(ctx, u.VideoID, from)); err != nil {
 		w.t.Fatal(err)
 	}
 	v, err := w.records.Create(ctx, vault.Video{
-		VideoID: u.VideoID, UploadID: u.UploadID, Filename: filename, UserID: owner, ContentType: "video/mp4", OriginalSize: 1, UploadedAt: time.Now().UTC(),
+		VideoID: u.VideoID, UploadID: from, Filename: filename, UserID: owner, ContentType: "video/mp4", OriginalSize: 1, UploadedAt: time.Now().UTC(),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -120,6 +131,7 @@ func (w *world) add(c *videos.Collection, owner, filename string) vault.Video {
 	if c != nil {
 		c.Enlist(ctx, v)
 	}
+	v.UploadID = u.UploadID
 	return v
 }
 
@@ -130,13 +142,21 @@ var (
 
 // ask sends a request of a caller to a collection.
 func ask(c *videos.Collection, caller auth.Caller, method, target string) *httptest.ResponseRecorder {
+	return askFrom(c, caller, "192.0.2.1:1234", method, target)
+}
+
+// askFrom sends it from an address.
+func askFrom(c *videos.Collection, caller auth.Caller, addr, method, target string) *httptest.ResponseRecorder {
 	mux := http.NewServeMux()
 	mux.Handle("GET /videos", web.Handler(c.ServeList))
 	mux.Handle("GET /videos/{id}", web.Handler(c.ServeOne))
 	mux.Handle("DELETE /videos/{id}", web.Handler(c.ServeDelete))
 	r := httptest.NewRequest(method, target, nil)
+	r.RemoteAddr = addr
+	r.Header.Set("X-Request-Id", "one-of-all") // so that answers can be compared
 	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, r.WithContext(auth.With(r.Context(), caller)))
+	o := web.Observer{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(prometheus.NewRegistry())}
+	o.Wrap(mux).ServeHTTP(w, r.WithContext(auth.With(r.Context(), caller)))
 	return w
 }
 

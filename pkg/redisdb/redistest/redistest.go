@@ -51,20 +51,28 @@ func Logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// Server is a redis-server that keeps nothing on disk.
+// Server is a redis-server.
 type Server struct {
+	Dir  string // what it keeps on disk
 	t    *testing.T
+	args []string
 	port int
 	cmd  *exec.Cmd
 }
 
-// Start runs a redis-server until the test ends. Without one installed the test is skipped.
+// Start runs a redis-server that keeps nothing on disk until the test ends. Without one installed the test is skipped.
 func Start(t *testing.T) *Server {
+	t.Helper()
+	return StartWith(t, "--save", "", "--appendonly", "no")
+}
+
+// StartWith runs one with further arguments, by which it may keep something.
+func StartWith(t *testing.T, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("SKIPPED: no redis-server is installed, so nothing is proven on a real Redis")
 	}
-	s := &Server{t: t, port: freePort(t)}
+	s := &Server{Dir: t.TempDir(), t: t, args: args, port: freePort(t)}
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -75,11 +83,10 @@ func (s *Server) Options() redisdb.Options {
 	return redisdb.Options{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))}
 }
 
-// Restart starts it again after Stop: at the same address, and empty.
+// Restart starts it again after Stop: at the same address, and with what it has kept. It answers when that is loaded.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	s.cmd = exec.Command("redis-server", append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.Dir}, s.args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = io.Discard, io.Discard
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)
@@ -93,7 +100,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// Stop kills it. What it held is lost.
+// Stop kills it. What it held is lost, but for what it has kept on disk.
 func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
