@@ -5,8 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"pulsevault/pkg/redisdb/redistest"
+	"pulsevault/pkg/token"
 )
 
 // A secret is changed while links are out: what was signed under it still plays while the previous one is given, all that is
@@ -38,6 +44,70 @@ func wantRotation(p place) {
 	c.do(401, "GET", old, nil)
 	c.wantSignedBy(next, id, media)
 	c.do(200, "GET", fresh, nil)
+}
+
+// The secret of links and the password of Redis are changed under a server and a worker that run and are used all the while.
+func TestSecretsAreRotatedUnderway(t *testing.T) {
+	redis := redistest.Start(t)
+	admin := redistest.Client(t, redis.Options())
+	acl := func(rules ...any) {
+		t.Helper()
+		if err := admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "default"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := admin.Ping(t.Context()).Err(); err != nil { // its connection stays
+		t.Fatal(err)
+	}
+	dir, first, next := t.TempDir(), strings.Repeat("first", 8), strings.Repeat("next!", 8)
+	acl("resetpass", ">"+first)
+	put := func(name string, lines ...string) {
+		t.Helper()
+		fresh := filepath.Join(dir, ".new")
+		if err := os.WriteFile(fresh, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(fresh, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * token.LookEvery)
+	}
+	put("hmac", first)
+	put("redis", first)
+	host, port, _ := strings.Cut(redis.Options().Addr, ":")
+	settings := []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "HMAC_SECRET_FILE=" + filepath.Join(dir, "hmac"), "REDIS_PASSWORD_FILE=" + filepath.Join(dir, "redis")}
+	root := t.TempDir()
+	server := start(t, "serve", root, append(settings, "WORKER_CONCURRENCY=0")...)
+	start(t, "worker", root, settings...)
+	c := client{t, server.url}
+	id := c.send(shortClip(t))
+	c.await(id, "transcoded")
+	old := c.sign(id, "hls/master.m3u8")
+
+	put("hmac", first, next)
+	c.wantSignedBy(first, id, old)
+	put("hmac", next, first)
+	media := c.wantSignedBy(next, id, old)
+	put("hmac", next)
+	c.do(401, "GET", old, nil)
+	c.wantSignedBy(next, id, media)
+
+	put("redis", first, next)
+	acl(">" + next)
+	put("redis", next, first)
+	acl("<" + first)
+	put("redis", next)
+	if err := admin.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err(); err != nil {
+		t.Fatal(err) // whoever is left with a connection of before gets no other by its password
+	}
+	stale := redistest.Client(t, redis.Options())
+	if err := stale.Do(t.Context(), "AUTH", first).Err(); err == nil {
+		t.Error("the password of before still opens Redis")
+	}
+	c.do(200, "GET", "/readyz", nil)
+	c.await(c.send(shortClip(t)), "transcoded")
+	server.stop()
+	verifyAudit(t, root, settings...)
 }
 
 // wantSignedBy plays a playlist, whose tokens must be signed under a secret, and returns the first address in it. Links to

@@ -153,7 +153,10 @@ func startRedis(c *app.Config, log *slog.Logger) (*redisdb.Embedded, error) {
 // welcome tells a person at a terminal where things are and what to try.
 func welcome(c app.Config, addr net.Addr, redis string) {
 	secret := "HMAC_SECRET"
-	if c.Secret == "" {
+	switch {
+	case c.SecretFile != "":
+		secret = "in " + c.SecretFile
+	case c.Secret == "":
 		secret = "made for development, in " + c.MediaRoot
 	}
 	url := "http://" + addr.String()

@@ -172,18 +172,7 @@ func (a *App) wireVideos(context.Context) error {
 
 func (a *App) wireStream(context.Context) error {
 	c := a.config
-	secret := c.Secret
-	if secret == "" {
-		var err error
-		if secret, err = developmentSecret(c.MediaRoot); err != nil {
-			return err
-		}
-	}
-	signer, err := token.New(secret, c.PreviousSecret, time.Now)
-	if err != nil {
-		return err
-	}
-	proofs, err := token.New(token.Derive(secret, stream.ProofUse), token.Derive(c.PreviousSecret, stream.ProofUse), time.Now)
+	signer, proofs, err := a.signers()
 	if err != nil {
 		return err
 	}
@@ -194,6 +183,36 @@ func (a *App) wireStream(context.Context) error {
 		Open: c.AuthMode == AuthNone, Policy: a.gate.policy, Keys: a.keys, Denials: a.denials, Metrics: stream.NewMetrics(a.Registry),
 	}
 	return nil
+}
+
+// signers are that of links, and that of the proofs which a proxy hands back.
+func (a *App) signers() (links, proofs *token.Signer, err error) {
+	if a.config.SecretFile != "" {
+		return a.signersOfFile()
+	}
+	secret, previous := a.config.Secret, a.config.PreviousSecret
+	if secret == "" {
+		if secret, err = developmentSecret(a.config.MediaRoot); err != nil {
+			return nil, nil, err
+		}
+	}
+	if links, err = token.New(secret, previous, time.Now); err != nil {
+		return nil, nil, err
+	}
+	proofs, err = token.New(token.Derive(secret, stream.ProofUse), token.Derive(previous, stream.ProofUse), time.Now)
+	return links, proofs, err
+}
+
+func (a *App) signersOfFile() (links, proofs *token.Signer, err error) {
+	file, err := token.OpenFile(a.config.SecretFile, time.Now, a.Log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("HMAC_SECRET_FILE: %w", err)
+	}
+	if links, err = file.Signer(""); err != nil {
+		return nil, nil, err
+	}
+	proofs, err = file.Signer(stream.ProofUse)
+	return links, proofs, err
 }
 
 // CanWork reports whether this process can do the work that its configuration asks for.

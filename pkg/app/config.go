@@ -49,8 +49,11 @@ type Config struct {
 	S3Bucket, S3Region, S3Endpoint, S3PublicEndpoint string
 
 	// Secret (HMAC_SECRET, 32 bytes or more) signs media links. Development makes one and keeps it in MediaRoot, readable by
-	// its owner only, so that all processes share it. PreviousSecret (HMAC_SECRET_PREVIOUS) still verifies.
+	// its owner only, so that all processes share it. PreviousSecret (HMAC_SECRET_PREVIOUS) still verifies. SecretFile
+	// (HMAC_SECRET_FILE) is a file with them, in place of both: the first line signs, those behind it verify too, and a change of it is
+	// noticed within a second.
 	Secret, PreviousSecret string `secret:"true"`
+	SecretFile             string
 	// TokenExpiry and TokenMax (TOKEN_EXPIRY_SECONDS 300, TOKEN_MAX_SECONDS 86400) are how long a link lives when its
 	// request does not say, and at most.
 	TokenExpiry, TokenMax time.Duration
@@ -58,10 +61,13 @@ type Config struct {
 	// RedisAddr (REDIS_HOST and REDIS_PORT 6379), RedisPassword and RedisDB (REDIS_PASSWORD, REDIS_DB 0) name the Redis that
 	// several processes share. Without REDIS_HOST the server runs an embedded one, for one machine. RedisTLS (REDIS_TLS,
 	// default false) speaks TLS 1.2 or newer with it, and wants a certificate for REDIS_HOST that this machine trusts.
-	RedisAddr     string
-	RedisPassword string `secret:"true"`
-	RedisDB       int
-	RedisTLS      bool
+	// RedisPasswordFile (REDIS_PASSWORD_FILE) is a file whose first line is the password, in place of RedisPassword: each new
+	// connection reads it.
+	RedisAddr         string
+	RedisPassword     string `secret:"true"`
+	RedisPasswordFile string
+	RedisDB           int
+	RedisTLS          bool
 
 	// QueueOnSQS (QUEUE=redis|sqs, default redis) says where tasks are queued. With SQS, SQSQueueURL (SQS_QUEUE_URL) names a
 	// FIFO queue and AWSRegion (AWS_REGION) its region; both are needed. SQSPiecesURL (SQS_PIECES_QUEUE_URL, default none)
@@ -144,7 +150,7 @@ type Config struct {
 
 // redis says how to reach the Redis that is configured; its Addr is empty if none is.
 func (c Config) redis() redisdb.Options {
-	o := redisdb.Options{Addr: c.RedisAddr, Password: c.RedisPassword, DB: c.RedisDB}
+	o := redisdb.Options{Addr: c.RedisAddr, Password: c.RedisPassword, PasswordFile: c.RedisPasswordFile, DB: c.RedisDB}
 	if c.RedisTLS {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
@@ -168,7 +174,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		PreviousSecret:     e.text("HMAC_SECRET_PREVIOUS", ""),
 		TokenExpiry:        time.Duration(e.number("TOKEN_EXPIRY_SECONDS", 300, 1, 1<<31)) * time.Second,
 		TokenMax:           time.Duration(e.number("TOKEN_MAX_SECONDS", 86400, 1, 1<<31)) * time.Second,
+		SecretFile:         e.text("HMAC_SECRET_FILE", ""),
 		RedisPassword:      e.text("REDIS_PASSWORD", ""),
+		RedisPasswordFile:  e.text("REDIS_PASSWORD_FILE", ""),
 		RedisDB:            int(e.number("REDIS_DB", 0, 0, 1<<15)),
 		QueueOnSQS:         e.choice("QUEUE", "redis", "sqs") == "sqs",
 		TranscodeEnabled:   e.boolean("TRANSCODE_ENABLED", true),
@@ -317,7 +325,11 @@ func (c *Config) checkSecrets(e *env) {
 		e.err = errors.New("AUDIT_SIGNING_KEY is no signer key (PRIVATE+KEY+…): start once without it, and take the one from " + signingKeyFile + " in MEDIA_ROOT")
 	}
 	switch {
-	case c.Secret == "" && c.Production:
+	case c.SecretFile != "" && c.Secret+c.PreviousSecret != "":
+		e.refuse("HMAC_SECRET_FILE", "empty where HMAC_SECRET or HMAC_SECRET_PREVIOUS is set: both would say the same")
+	case c.RedisPasswordFile != "" && c.RedisPassword != "":
+		e.refuse("REDIS_PASSWORD_FILE", "empty where REDIS_PASSWORD is set: both would say the same")
+	case c.Secret+c.SecretFile == "" && c.Production:
 		e.refuse("HMAC_SECRET", fmt.Sprintf("a secret of %d bytes or more in production; make one with: openssl rand -hex 32", token.MinSecret))
 	case c.Secret != "" && len(c.Secret) < token.MinSecret:
 		e.refuseHidden("HMAC_SECRET", len(c.Secret))

@@ -85,6 +85,22 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
+// A secret stands in the environment or in a file: where both are given it would not be known which one counts.
+func TestASecretIsGivenOnce(t *testing.T) {
+	for _, tc := range []struct{ file, plain string }{
+		{"HMAC_SECRET_FILE", "HMAC_SECRET"}, {"HMAC_SECRET_FILE", "HMAC_SECRET_PREVIOUS"}, {"REDIS_PASSWORD_FILE", "REDIS_PASSWORD"},
+	} {
+		settings := map[string]string{"APP_ENV": "production", "AUTH_MODE": "apikey", "REDIS_HOST": "redis", "MEDIA_ROOT": t.TempDir(), "HMAC_SECRET_FILE": "/secrets/hmac", tc.file: "/secrets/file"}
+		if _, err := fromEnv(settings); err != nil {
+			t.Errorf("with %s alone: %v", tc.file, err)
+		}
+		settings[tc.plain] = strings.Repeat("s", 32)
+		if _, err := fromEnv(settings); err == nil || !strings.HasPrefix(err.Error(), tc.file) || strings.Contains(err.Error(), settings[tc.plain]) {
+			t.Errorf("with %s and %s: %v", tc.file, tc.plain, err)
+		}
+	}
+}
+
 func TestProductionMakesNothingUp(t *testing.T) {
 	root := t.TempDir()
 	if _, err := fromEnv(map[string]string{"APP_ENV": "production", "MEDIA_ROOT": root}); err == nil || !strings.Contains(err.Error(), "HMAC_SECRET") {

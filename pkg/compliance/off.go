@@ -17,7 +17,7 @@ func anybody(s Settings) string {
 
 func developmentSecret(s Settings) string {
 	switch {
-	case s("HMAC_SECRET") == "":
+	case s("HMAC_SECRET") == "" && s("HMAC_SECRET_FILE") == "":
 		return "links are signed by a secret made for development: set HMAC_SECRET"
 	case s("APP_ENV") != "production":
 		return "APP_ENV=development makes do where something is missing: set it to production"
@@ -45,7 +45,7 @@ func longLinks(s Settings) string {
 }
 
 func openRedis(s Settings) string {
-	if s("REDIS_HOST") != "" && s("REDIS_PASSWORD") == "" {
+	if s("REDIS_HOST") != "" && s("REDIS_PASSWORD") == "" && s("REDIS_PASSWORD_FILE") == "" {
 		return "the Redis at REDIS_HOST is used without a password: set REDIS_PASSWORD, there and here"
 	}
 	return ""

@@ -21,7 +21,7 @@ func accessControl() Safeguard {
 			},
 			{
 				Answer:   "Media are fetched by links only, each signed for one path of one video and a time.",
-				Settings: []string{"HMAC_SECRET", "APP_ENV"},
+				Settings: []string{"HMAC_SECRET", "HMAC_SECRET_FILE", "APP_ENV"},
 				Tests:    []string{"pkg/token TestVerify", "pkg/stream TestTokenIsWanted", "pkg/stream TestPlaylistsAreSignedOnTheWayOut"},
 				off:      developmentSecret,
 			},
@@ -173,13 +173,13 @@ func entityAuthentication() Safeguard {
 			},
 			{
 				Answer:   "Redis, which several processes share, wants a password.",
-				Settings: []string{"REDIS_HOST", "REDIS_PASSWORD"},
+				Settings: []string{"REDIS_HOST", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE"},
 				Tests:    []string{"pkg/app TestRedisIsSpokenToAsConfigured", "pkg/redisdb TestEmbeddedIsFoundByOtherProcessesAndRefusesStrangers"},
 				off:      openRedis,
 			},
 			{
 				Answer:   "Secrets are changed while links are out, and are in no log, metric, answer, file or argument of a process.",
-				Settings: []string{"HMAC_SECRET", "HMAC_SECRET_PREVIOUS"},
+				Settings: []string{"HMAC_SECRET", "HMAC_SECRET_PREVIOUS", "HMAC_SECRET_FILE"},
 				Tests:    []string{"local/pulsevault TestSecretsAreRotated", "local/pulsevault TestSecretsStayWhereTheyBelong", "pkg/app TestSecretsAreNeverShown"},
 				off:      rotating,
 			},

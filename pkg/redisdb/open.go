@@ -8,14 +8,19 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pulsevault/pkg/internal/secretfile"
 )
 
 // Options say where a Redis is.
 type Options struct {
 	Addr     string // host:port
 	Password string
-	DB       int
-	TLS      *tls.Config // nil: not encrypted
+	// PasswordFile is a file of secrets whose first line is the password, in place of Password. Every new connection reads it, so
+	// that the password can be changed: a connection that is open stays good.
+	PasswordFile string
+	DB           int
+	TLS          *tls.Config // nil: not encrypted
 	// Dir is the folder of an embedded Redis. It has another address and password each time it is started, so that every
 	// new connection looks them up there.
 	Dir string
@@ -45,6 +50,15 @@ func Open(o Options) *redis.Client {
 		DialerRetries:         1,
 		PoolSize:              poolSize,
 		ContextTimeoutEnabled: true,
+	}
+	if o.PasswordFile != "" {
+		opts.CredentialsProviderContext = func(context.Context) (username, password string, err error) {
+			secrets, err := secretfile.Read(o.PasswordFile)
+			if err != nil {
+				return "", "", fmt.Errorf("redisdb: %w", err)
+			}
+			return "", secrets[0], nil
+		}
 	}
 	if o.Dir != "" {
 		opts.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {

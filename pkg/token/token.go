@@ -36,6 +36,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,28 +52,50 @@ const (
 	usual     = 256 // bytes, of which most tokens have fewer
 )
 
-// Signer signs under one secret and also accepts what was signed under the one before it, so that a secret can be
-// changed while links are out. It may be used by many goroutines at once.
+// Signer signs under one secret and also accepts what was signed under others, so that a secret can be changed while links
+// are out. It may be used by many goroutines at once.
 type Signer struct {
-	keys   []*key // the first one signs
+	keys   atomic.Pointer[[]*key] // the first one signs
 	now    func() time.Time
+	file   *File // where the secrets are from; nil if they never change
 	sealed memory[Claims, Sealed]
 	opened memory[Sealed, Claims] // behind a good signature
 }
 
 // New makes a Signer. previous is the secret before this one, or empty. now is the clock, time.Now if nil.
 func New(secret, previous string, now func() time.Time) (*Signer, error) {
-	if len(secret) < MinSecret {
+	if previous == "" {
+		return newSigner(now, secret)
+	}
+	return newSigner(now, secret, previous)
+}
+
+func newSigner(now func() time.Time, secrets ...string) (*Signer, error) {
+	if len(secrets[0]) < MinSecret {
 		return nil, errors.New("token: the secret must have 32 bytes or more")
 	}
 	if now == nil {
 		now = time.Now
 	}
-	s := &Signer{keys: []*key{newKey(secret)}, now: now}
-	if previous != "" {
-		s.keys = append(s.keys, newKey(previous))
-	}
+	s := &Signer{now: now}
+	s.take(secrets)
 	return s, nil
+}
+
+// take makes these the secrets from now on.
+func (s *Signer) take(secrets []string) {
+	keys := make([]*key, len(secrets))
+	for i, secret := range secrets {
+		keys[i] = newKey(secret)
+	}
+	s.keys.Store(&keys)
+}
+
+// look takes over what has changed.
+func (s *Signer) look() {
+	if s.file != nil {
+		s.file.look()
+	}
 }
 
 // Derive returns a secret for another use than links, so that no token of the one use is any good in the other: the
@@ -100,14 +123,16 @@ func (s *Signer) Seal(c Claims) (Sealed, error) {
 // Sign returns the token for a path of a video that ends at expiresAt, whose fraction of a second is dropped. claims may be
 // empty.
 func (s *Signer) Sign(claims Sealed, videoID, path string, expiresAt time.Time) string {
+	s.look()
 	return string(s.Append(make([]byte, 0, usual), claims, videoID, path, expiresAt))
 }
 
-// Append adds the token that Sign would return to b. It costs no memory of its own, for playlists with thousands of tokens.
+// Append adds the token that Sign would return to b, under the secret that was known to the last Sign or Verify. It costs no
+// memory of its own, for playlists with thousands of tokens.
 func (s *Signer) Append(b []byte, claims Sealed, videoID, path string, expiresAt time.Time) []byte {
 	start := len(b)
 	b = strconv.AppendInt(b, expiresAt.Unix(), 10)
-	sum := s.keys[0].sum(videoID, path, b[start:], claims)
+	sum := (*s.keys.Load())[0].sum(videoID, path, b[start:], claims)
 	if claims != "" {
 		b = append(append(b, '.'), claims...)
 	}
@@ -131,9 +156,10 @@ var (
 // with ErrEnded; of any other, nothing is believed. Whatever is wrong with a token that is not genuine, it takes the same work:
 // claims are decoded only behind a good signature.
 func (s *Signer) Verify(token, videoID, path string) (Grant, error) {
+	s.look()
 	unix, claims, signature, wellFormed := parse(token)
 	match := 0
-	for _, k := range s.keys {
+	for _, k := range *s.keys.Load() {
 		sum := k.sum(videoID, path, []byte(unix), claims)
 		var want [signatureLength]byte
 		hex.Encode(want[:], sum[:])
