@@ -39,6 +39,7 @@ var measurements = rig.Measurements[*bench]{
 	{Name: "memory", Run: measureMemory},
 	{Name: "stream", Run: measureStream}, // and sign
 	{Name: "auth", Run: measureAuth},     // against the same without
+	{Name: "verify", Run: measureVerify}, // the audit log
 	{Name: "functions", Run: measureFunctions},
 }
 
