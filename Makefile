@@ -23,7 +23,7 @@ GOVULNCHECK  := .tools/govulncheck@$(GOVULNCHECK_VERSION)/govulncheck
 VERSITYGW    := .tools/versitygw@$(VERSITYGW_VERSION)/versitygw
 
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
-SOURCES   := $(wildcard functions local pkg)
+SOURCES   := $(wildcard deploy functions local pkg)
 
 # The version comes in by -X: Go's own stamp fails in a working copy that belongs to another user.
 GOBUILD = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags "-s -w -X pulsevault/pkg/app.Version=$(VERSION)"
@@ -107,6 +107,12 @@ sam-local: sam-build ## run the functions by `sam local start-api` on http://loc
 .PHONY: test
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
 	@$(GO) test $(RACE) -timeout 40m $(TESTFLAGS) ./...
+	@$(MAKE) -s --no-print-directory test-deploy
+
+# A module of its own: the programs need nothing of Kubernetes.
+.PHONY: test-deploy
+test-deploy: ## hold the manifests of deploy/ against the types of Kubernetes and KEDA, and against the programs
+	@cd deploy && $(GO) test $(TESTFLAGS) ./...
 
 FUZZTIME ?= 1m
 
@@ -130,6 +136,7 @@ lint-format:
 
 lint-vet:
 	@$(GO) vet ./...
+	@cd deploy && $(GO) vet ./...
 	@$(GO) vet -tags failpoint ./...
 	@GOOS=windows $(GO) vet ./...
 	@GOOS=darwin $(GO) vet ./...
@@ -187,6 +194,10 @@ infrastructure: ## check the running stack in fifteen steps, through nginx as pe
 .PHONY: test-on-prem
 test-on-prem: ## set the stack up apart from any other, check it, kill and fill it, and take it down (ONLY=, KEEP=)
 	@VERSION="$(VERSION)" local/test-on-prem.sh
+
+.PHONY: bundle
+bundle: ## put images, configuration and scripts into one archive, for a machine without a network (WITHOUT=, OUT=)
+	@VERSION="$(VERSION)" local/bundle.sh
 
 .PHONY: bench
 bench: build ## measure upload, finalize, memory, streaming and functions beside the machine's own limits (BENCHFLAGS=-h)

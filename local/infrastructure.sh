@@ -6,13 +6,14 @@
 #
 #   local/infrastructure.sh     (make infrastructure)
 #
-# SKIP_SERVICES  services that were left out, such as "grafana alloy": their checks are skipped     none
+# SKIP_SERVICES  services that were left out, such as "grafana alloy": their checks are skipped     those that a bundle left out
 # WAIT           seconds to wait for the transcoder, for a scrape, for a line of the log            120
 set -u
 LC_ALL=C
 export LC_ALL
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
+[ ! -f BUNDLE ] || SKIP_SERVICES=${SKIP_SERVICES:-$(sed -n 's/^WITHOUT=//p' BUNDLE)}
 SKIP_SERVICES=${SKIP_SERVICES:-}
 WAIT=${WAIT:-120}
 

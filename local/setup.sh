@@ -2,22 +2,26 @@
 # Sets PulseVault up on a clinic's own machine, and starts it: looks whether the machine will do, writes .env with secrets of
 # its own, makes a self-signed certificate where there is none, builds and starts the containers of docker-compose.yml, and
 # makes the first administrator's key. What is there stays as it is, so running it again does no harm: it adds what is
-# missing, and starts what does not run. Needs docker with compose, curl and openssl.
+# missing, and starts what does not run. In an unpacked bundle (local/bundle.sh) it loads the images that are there, and neither
+# builds nor pulls. Needs docker with compose, curl and openssl.
 #
 #   local/setup.sh              (make on-prem)
 #   local/setup.sh --check      looks only, and changes nothing
 #
-# SKIP_SERVICES  services that are left out, such as "grafana alloy"              none
+# SKIP_SERVICES  services that are left out, such as "grafana alloy"              those that a bundle has left out
 # MIN_DISK_GIB   free disk below which it does not start                           20
 # WAIT           seconds within which everything must be healthy                   600
-# VERSION        what is built is called                                           that of Git
+# VERSION        what is built is called                                           that of the bundle, or of Git
 set -euo pipefail
 LC_ALL=C
 export LC_ALL
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 077
 
-SKIP_SERVICES=${SKIP_SERVICES:-}
+# bundled NAME: what the bundle says that this was unpacked from; nothing if it was not.
+bundled() { [ ! -f BUNDLE ] || sed -n "s/^$1=//p" BUNDLE; }
+
+SKIP_SERVICES=${SKIP_SERVICES:-$(bundled WITHOUT)}
 MIN_DISK_GIB=${MIN_DISK_GIB:-20}
 WAIT=${WAIT:-600}
 DOCKER_LEAST=20.10
@@ -165,9 +169,11 @@ readable() {
 # project: the name that Compose gives to everything.
 project() { local p; p=${COMPOSE_PROJECT_NAME:-$(setting COMPOSE_PROJECT_NAME)}; echo "${p:-pulsevault}"; }
 
-# version: that of the environment, of Git, or of before. A tag of an image allows fewer characters than Git.
+# version: that of the bundle, of the environment, of Git, or of before. A tag of an image allows fewer characters than Git.
 version() {
-  local v=${VERSION:-}
+  local v
+  v=$(bundled VERSION)
+  v=${v:-${VERSION:-}}
   [ -n "$v" ] || v=$(git describe --tags --always --dirty 2>/dev/null) || v=$(setting VERSION)
   v=${v:-dev}
   printf '%s' "$v" | tr -c 'A-Za-z0-9_.-' '-'
@@ -204,6 +210,29 @@ self_signed() {
   [ "$(openssl x509 -noout -subject_hash -in "$1")" = "$(openssl x509 -noout -issuer_hash -in "$1")" ]
 }
 
+# --- the images of a bundle -------------------------------------------------------------------------------------------
+
+# load: loads the images of a bundle, once, if all its files are what they were when it was made. Later they may be changed.
+load() {
+  local arch sums
+  [ -f BUNDLE ] || return 0
+  sums=$(sha256sum <SHA256SUMS)
+  if [ "$(cat .loaded 2>/dev/null)" = "$sums" ] && all_here; then return; fi
+  arch=$(docker version --format '{{.Server.Arch}}')
+  [ "$arch" = "$(bundled ARCHITECTURE)" ] || fail "this bundle is for $(bundled ARCHITECTURE), and this machine is $arch: have one made on such a machine"
+  sha256sum --check --strict --quiet SHA256SUMS || fail "this bundle is damaged, see above: unpack it again, or have it carried over again"
+  docker load --quiet --input images.tar >/dev/null || fail "the images could not be loaded from images.tar"
+  all_here || fail "images.tar has not brought all images that BUNDLE names"
+  echo "$sums" >.loaded
+  say "images      $(bundled IMAGE | wc -l | tr -d ' ') of the bundle, which is whole"
+}
+
+# all_here: has the engine each image of the bundle?
+all_here() {
+  # shellcheck disable=SC2046 # names of images have no spaces
+  docker image inspect $(bundled IMAGE) >/dev/null 2>&1
+}
+
 # --- start ------------------------------------------------------------------------------------------------------------
 
 # services: those that are to run, one a line.
@@ -215,12 +244,12 @@ services() {
 }
 
 start() {
-  local build=()
-  [ ! -f Dockerfile ] || build=(--build) # a bundle brings the images and not what they are built from
+  local images=(--build --quiet-pull)
+  [ ! -f BUNDLE ] || images=(--no-build --pull never)
   [ -z "$SKIP_SERVICES" ] || say "left out    $SKIP_SERVICES"
   say "starting    this takes some minutes the first time"
   # shellcheck disable=SC2046 # names of services have no spaces
-  docker compose up --detach --wait --wait-timeout "$WAIT" --quiet-pull "${build[@]}" $(services) && return
+  docker compose up --detach --wait --wait-timeout "$WAIT" "${images[@]}" $(services) && return
   docker compose ps --all --format 'table {{.Service}}\t{{.Status}}'
   docker compose logs --tail 5 --no-log-prefix "$(docker compose ps --all --format '{{.Service}} {{.Status}}' | awk '!/healthy/ || /unhealthy/ { print $1; exit }')" || true
   fail "not everything became healthy within $WAIT seconds: docker compose logs SERVICE tells more"
@@ -247,7 +276,8 @@ admin_key() {
 origin() { printf '%s://%s' "$1" "$(setting SERVER_NAME)"; [ "$2" = "$3" ] || printf ':%s' "$2"; }
 
 welcome() {
-  local note=
+  local note='' check='make infrastructure'
+  [ ! -f BUNDLE ] || check=local/infrastructure.sh
   ! self_signed "$(setting TLS_DIR)/fullchain.pem" || note='   (self-signed: browsers warn, until TLS_DIR holds another)'
   cat <<END
 
@@ -258,7 +288,7 @@ PulseVault $(setting VERSION) is running.
   Prometheus   http://127.0.0.1:$(setting PROMETHEUS_PORT)
   Loki         http://127.0.0.1:$(setting LOKI_PORT)
   Redis        127.0.0.1:$(setting REDIS_ADMIN_PORT)
-try: make infrastructure    (checks all of it)
+try: $check    (checks all of it)
      docker compose exec pulsevault pulsevault keys create --name "front desk" --role uploader
 END
   [ -z "${FIRST_KEY:-}" ] || cat <<END
@@ -272,6 +302,7 @@ check_programs
 check_disk
 check_ports
 [ "${1:-}" != --check ] || exit 0
+load
 write_settings
 readable
 certificate

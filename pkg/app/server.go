@@ -24,6 +24,9 @@ const (
 	saveTimeout   = 5 * time.Second
 )
 
+// ShutdownTime is what a server takes at most to end. Whoever ends it must not kill it before that.
+const ShutdownTime = finishTimeout + saveTimeout
+
 // Serve answers requests that come in through l until ctx ends, and then finishes those under way.
 func (a *App) Serve(ctx context.Context, l net.Listener) error {
 	return ServeHandler(ctx, l, a.Handler(Server...), a.Log)

@@ -17,20 +17,22 @@ import (
 var errHere = errors.New("queue: the task is already running here")
 
 const (
-	checkEvery      = 50 * time.Millisecond
-	checkDelayed    = time.Second
-	hereRetry       = 10 * time.Second
-	defaultPatience = 30 * time.Second
+	checkEvery   = 50 * time.Millisecond
+	checkDelayed = time.Second
+	hereRetry    = 10 * time.Second
 	// abortAfter is how long asynq waits before it puts running tasks back. Those that have just succeeded must be
 	// through by then.
 	abortAfter = 100 * time.Millisecond
 )
 
+// DefaultPatience is how long a worker takes at most to end, if nothing else is said. Whoever ends it must not kill it before.
+const DefaultPatience = 30 * time.Second
+
 // Worker is a queue.Worker.
 type Worker struct {
 	Client      *redis.Client                 // where the queues are; its address and password are taken from it
 	Concurrency int                           // tasks at a time; 0 means 1
-	Patience    time.Duration                 // how long Run waits for handlers when it stops; 0 means 30 s
+	Patience    time.Duration                 // how long Run waits for handlers when it stops; 0 means DefaultPatience
 	RetryDelay  func(tried int) time.Duration // nil means queue.RetryDelay
 	Logger      *slog.Logger
 }
@@ -94,7 +96,7 @@ func (w Worker) patience() time.Duration {
 	if w.Patience > 0 {
 		return w.Patience
 	}
-	return defaultPatience
+	return DefaultPatience
 }
 
 func (w Worker) retryDelay(tried int, err error, _ *asynq.Task) time.Duration {
