@@ -38,6 +38,16 @@ func (l *ledger) add(change func()) {
 	change()
 }
 
+// triedAgain is how many requests were tried again up to now.
+func (l *ledger) triedAgain() (n int) {
+	l.add(func() { n = l.tried })
+	return n
+}
+
+func (l *ledger) print() {
+	fmt.Printf("acknowledged: %d pieces, %d videos; %d requests were tried again; lost: %d\n", l.pieces, len(l.videos), l.tried, len(l.lost))
+}
+
 // different is a clip with a box of random bytes at its end, which players skip.
 func different(clip []byte) []byte {
 	box := make([]byte, 8+paddedWith)
