@@ -187,6 +187,19 @@ workflow: ## take a video through a running server (BASE_URL), in ten checked st
 on-prem: ## set PulseVault up on this machine with Docker: .env, certificate, containers, first key (SKIP_SERVICES=)
 	@VERSION="$(VERSION)" local/setup.sh
 
+.PHONY: rotate
+rotate: ## change a secret while all runs: SECRET=hmac (FINISH=yes, FORCE=yes), redis, certificate (FULLCHAIN= PRIVKEY=)
+	@local/rotate.sh $(SECRET) $(if $(FINISH),--finish) $(if $(FORCE),--force) $(FULLCHAIN) $(PRIVKEY)
+
+.PHONY: backup
+backup: ## take a snapshot of the running stack into BACKUP, a folder of user 10001 on another disk (KEEP_SNAPSHOTS=30)
+	@test -d "$(BACKUP)" || { echo "BACKUP names no folder" >&2; exit 1; }
+	@docker compose run --rm --no-deps -T --volume "$(abspath $(BACKUP)):/backup" transcode-worker backup /backup --keep $(or $(KEEP_SNAPSHOTS),30)
+
+.PHONY: restore-drill
+restore-drill: ## bring the newest snapshot of BACKUP back in a container of its own, check it, and play of it
+	@local/restore-drill.sh --stack "$(BACKUP)"
+
 .PHONY: infrastructure
 infrastructure: ## check the running stack in fifteen steps, through nginx as people reach it
 	@local/infrastructure.sh

@@ -127,7 +127,7 @@ func unpacked(t *testing.T) bundle {
 		"bin/docker": dockers, "images.tar": "images", ".env": settings, ".env.example": settings,
 		"BUNDLE": "VERSION=1.2\nARCHITECTURE=amd64\nWITHOUT=grafana alloy\nIMAGE=pulsevault-server:1.2\nIMAGE=redis:8\n",
 	}
-	for _, script := range []string{"setup.sh"} {
+	for _, script := range []string{"setup.sh", "env.sh"} {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)
@@ -140,7 +140,7 @@ func unpacked(t *testing.T) bundle {
 			t.Fatal(err)
 		}
 	}
-	sums := exec.CommandContext(t.Context(), "bash", "-c", "sha256sum images.tar BUNDLE local/setup.sh .env.example >SHA256SUMS")
+	sums := exec.CommandContext(t.Context(), "bash", "-c", "sha256sum images.tar BUNDLE local/setup.sh local/env.sh .env.example >SHA256SUMS")
 	sums.Dir = b.dir
 	if out, err := sums.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

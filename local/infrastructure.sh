@@ -22,12 +22,9 @@ for tool in curl openssl docker; do
 done
 [ -r .env ] || { echo "there is no .env that can be read here: make on-prem makes it" >&2; exit 1; }
 
-# setting NAME DEFAULT: what .env says; the default if that is nothing.
-setting() {
-  local value
-  value=$(sed -n "s/^$1=//p" .env | tail -n 1)
-  echo "${value:-${2:-}}"
-}
+fail() { printf 'infrastructure: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=local/env.sh
+. local/env.sh
 
 NAME=$(setting SERVER_NAME localhost)
 HTTP_PORT=$(setting HTTP_PORT 80)
@@ -81,7 +78,7 @@ CALL_SECONDS=60
 {
   printf 'connect-to = "%s:%s:127.0.0.1:%s"\n' "$NAME" "$HTTPS_PORT" "$HTTPS_PORT"
   printf 'connect-to = "%s:%s:127.0.0.1:%s"\n' "$NAME" "$HTTP_PORT" "$HTTP_PORT"
-  [ "$(openssl x509 -noout -subject_hash -in "$TLS_DIR/fullchain.pem")" != "$(openssl x509 -noout -issuer_hash -in "$TLS_DIR/fullchain.pem")" ] ||
+  ! self_signed "$TLS_DIR/fullchain.pem" ||
     printf 'cacert = "%s"\n' "$TLS_DIR/fullchain.pem"
 } >"$T/.curlrc"
 printf 'header = "Authorization: Bearer %s"\n' "$KEY" >"$T/key"
@@ -164,12 +161,12 @@ services() {
 redis() {
   local pong info refused queue
   # shellcheck disable=SC2016 # the container's own variable
-  pong=$(inside redis sh -c 'REDISCLI_AUTH=$REDIS_PASSWORD redis-cli ping')
+  pong=$(inside redis sh -c 'REDISCLI_AUTH=$(head -n 1 /run/pulsevault/redis/password) redis-cli ping')
   same "redis-cli ping to say" PONG "$pong" || return 1
   refused=$(inside redis redis-cli ping)
   case $refused in NOAUTH*) ;; *) unlike "no answer without the password" "$refused" || return 1 ;; esac
   # shellcheck disable=SC2016
-  info=$(inside redis sh -c 'REDISCLI_AUTH=$REDIS_PASSWORD redis-cli info persistence' | tr -d '\r' | grep -E '^aof_(enabled|last_write_status):' | paste -sd ' ' -)
+  info=$(inside redis sh -c 'REDISCLI_AUTH=$(head -n 1 /run/pulsevault/redis/password) redis-cli info persistence' | tr -d '\r' | grep -E '^aof_(enabled|last_write_status):' | paste -sd ' ' -)
   same "append-only file" "aof_enabled:1 aof_last_write_status:ok" "$info" || return 1
   saw "PONG, nothing without the password, $info"
   queue=$(inside pulsevault pulsevault queue --json --limit 1) || unlike "the queue to be read" "$(cat "$T/stderr")" || return 1
@@ -232,9 +229,8 @@ secret() {
   ! grep -qF -- "$secret" .env.example || unlike "a secret of our own" "that of .env.example" || return 1
   case $secret in *[Cc]hange* | *[Ss]ecret* | *[Dd]efault* | *[Ee]xample* | *0123456789* | *12345678*) unlike "a secret that nobody guesses" "one with common words" || return 1 ;; esac
   [ "$(printf '%s' "$secret" | fold -w 1 | sort -u | wc -l)" -ge 10 ] || unlike "a secret of many characters" "one of few" || return 1
-  # shellcheck disable=SC2016
-  same "HMAC_SECRET of the container to have the SHA-256" "$(printf '%s' "$secret" | openssl dgst -sha256 | sed 's/.* //')" \
-    "$(inside pulsevault sh -c 'printf %s "$HMAC_SECRET" | sha256sum' | cut -d ' ' -f 1)" || return 1
+  same "the secret that the container signs by to have the SHA-256" "$(printf '%s' "$secret" | openssl dgst -sha256 | sed 's/.* //')" \
+    "$(inside pulsevault sh -c 'head -n 1 /run/pulsevault/hmac | tr -d "\n" | sha256sum' | cut -d ' ' -f 1)" || return 1
   sign hls/master.m3u8 || return 1
   saw "HMAC_SECRET: ${#secret} bytes, no default, the same in the container; link: ${URL%%\?*}?token=…"
   call "$URL"

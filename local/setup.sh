@@ -31,25 +31,8 @@ say() { printf '%s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 warn() { printf 'note: %s\n' "$*" >&2; }
 
-# --- settings ---------------------------------------------------------------------------------------------------------
-
-# setting NAME: its value in .env; nothing if it has none.
-setting() { [ ! -f .env ] || sed -n "s/^$1=//p" .env | tail -n 1; }
-
-# put NAME VALUE: sets it in .env, in the line that has it, or in one of its own at the end. The file is replaced as a whole.
-put() {
-  local new=.env.new.$$
-  NAME=$1 VALUE=$2 awk '
-    index($0, ENVIRON["NAME"] "=") == 1 { if (!done) print ENVIRON["NAME"] "=" ENVIRON["VALUE"]; done = 1; next }
-    { print }
-    END { if (!done) print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' .env >"$new"
-  mv "$new" .env
-}
-
-# want NAME VALUE: sets it where it has no value yet.
-want() { [ -n "$(setting "$1")" ] || put "$1" "$2"; }
-
-secret() { openssl rand -hex 32; }
+# shellcheck source=local/env.sh
+. local/env.sh
 
 # --- what the machine must have ---------------------------------------------------------------------------------------
 
@@ -87,9 +70,6 @@ check_disk() {
   [ "$free" -ge $((MIN_DISK_GIB * 3)) ] || warn "$free GiB are free in $dir: soon too little for videos, 10 GB of cache and 30 days of logs"
   say "disk        $free GiB free in $dir"
 }
-
-# running SERVICE: does a container of ours run it?
-running() { [ -n "$(docker compose ps --quiet --status running "$1" 2>/dev/null)" ]; }
 
 # port NAME SERVICE DEFAULT: is it free, or our own service's?
 port() {
@@ -149,6 +129,7 @@ write_settings() {
   want SERVER_NAME "$(hostname -f 2>/dev/null || hostname)"
   want TLS_DIR ./tls
   if [ "$(id -u)" = 0 ]; then want TLS_GID 101; else want TLS_GID "$(id -g)"; fi
+  if [ "$(id -u)" = 0 ]; then want SECRETS_GID 10001; else want SECRETS_GID "$(id -g)"; fi
   [ -n "$(setting FRONT_NETWORK)" ] || put FRONT_NETWORK "$(free_network)"
   want SERVER_CPUS "$(cpus 2)"
   want WORKER_CPUS "$(cpus 2)"
@@ -157,7 +138,17 @@ write_settings() {
     name=${line%%=*}
     grep -q "^$name=" .env || put "$name" "${line#*=}"
   done < <(grep '^[A-Z_]*=' .env.example)
+  same_password
+  write_secrets
   say "settings    .env (mode 0600)"
+}
+
+# same_password: a Redis that runs would refuse one that was only written into .env.
+same_password() {
+  local file
+  file=$(setting SECRETS_DIR ./secrets)/redis/password
+  ! running redis || [ ! -f "$file" ] || setting REDIS_PASSWORD | grep -qxFf - "$file" ||
+    fail "REDIS_PASSWORD in .env is not what Redis has: put back what stands in $file; make rotate SECRET=redis changes it"
 }
 
 # readable: lets the containers, whose users are others, read what they are configured by. No secret stands in it.
@@ -181,22 +172,18 @@ version() {
 
 # certificate: makes a self-signed one where there is none, and sees that nginx, a member of TLS_GID, can read the key.
 certificate() {
-  local dir name gid
-  dir=$(setting TLS_DIR) name=$(setting SERVER_NAME) gid=$(setting TLS_GID)
+  local dir gid
+  dir=$(setting TLS_DIR) gid=$(setting TLS_GID)
   mkdir -p "$dir"
   chmod 755 "$dir"
   if [ ! -e "$dir/fullchain.pem" ] && [ ! -e "$dir/privkey.pem" ]; then
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj "/CN=$name" \
-      -addext "subjectAltName=DNS:$name,DNS:localhost,IP:127.0.0.1" -addext "extendedKeyUsage=serverAuth" \
-      -keyout "$dir/privkey.pem" -out "$dir/fullchain.pem" 2>/dev/null || fail "openssl could not make a certificate for $name"
-    chgrp "$gid" "$dir/privkey.pem"
-    chmod 640 "$dir/privkey.pem"
-    chmod 644 "$dir/fullchain.pem"
+    self_sign "$dir/fullchain.pem" "$dir/privkey.pem"
+    hand_over "$dir/fullchain.pem" "$dir/privkey.pem"
   fi
   for f in fullchain privkey; do
     [ -f "$dir/$f.pem" ] || fail "$dir has no $f.pem: put the certificate there, or take both files away to have a self-signed one made"
   done
-  [ "$(openssl x509 -noout -pubkey -in "$dir/fullchain.pem" 2>/dev/null)" = "$(openssl pkey -pubout -in "$dir/privkey.pem" 2>/dev/null)" ] ||
+  belongs "$dir/fullchain.pem" "$dir/privkey.pem" ||
     fail "$dir/privkey.pem is not the key of the first certificate in $dir/fullchain.pem"
   find "$dir/privkey.pem" -perm -0004 | grep -q . && fail "everybody may read $dir/privkey.pem: chmod 640 it"
   find "$dir/privkey.pem" -perm -0040 -gid "$gid" | grep -q . ||
@@ -204,10 +191,6 @@ certificate() {
   openssl x509 -checkend 1209600 -noout -in "$dir/fullchain.pem" >/dev/null || warn "the certificate in $dir ends within two weeks"
   if self_signed "$dir/fullchain.pem"; then want HTTP_REDIRECT false; else want HTTP_REDIRECT true; fi
   say "certificate $dir/fullchain.pem, $(openssl x509 -noout -enddate -in "$dir/fullchain.pem" | sed 's/notAfter=/until /')"
-}
-
-self_signed() {
-  [ "$(openssl x509 -noout -subject_hash -in "$1")" = "$(openssl x509 -noout -issuer_hash -in "$1")" ]
 }
 
 # --- the images of a bundle -------------------------------------------------------------------------------------------
@@ -302,6 +285,7 @@ check_programs
 check_disk
 check_ports
 [ "${1:-}" != --check ] || exit 0
+alone
 load
 write_settings
 readable

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Tries the stack of docker-compose.yml for real, apart from any other on this machine: in a copy of the repository, with a
 # project, ports, volumes, certificate and secrets of its own. It is set up twice (the second time must change nothing), checked
-# by infrastructure.sh, put under load, its services are killed one after another, the volume of its media is filled, and it is
-# taken down again. An image that cannot be had is said, and its service left out. Needs docker with compose, curl, openssl, Go.
+# by infrastructure.sh, put under load, its services are killed one after another and made anew, its secrets are changed, a backup
+# is taken and restored, the volume of its media is filled, and it is taken down again. An image that cannot be had is said, and
+# its service left out. Needs docker with compose, curl, openssl, Go.
 #
 #   local/test-on-prem.sh        (make test-on-prem)
 #
-# ONLY   which parts after the set-up, out of "checks plays kill fill"        all
+# ONLY   which parts after the set-up, such as "checks plays"      checks plays kill upgrade rotate drill fill
 # KEEP   yes leaves the stack running, and says where                          no
 # LOG    the file in which the output of the builds is kept                    one that is removed
 set -euo pipefail
@@ -14,7 +15,7 @@ LC_ALL=C
 export LC_ALL
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-ONLY=${ONLY:-checks plays kill fill}
+ONLY=${ONLY:-checks plays kill upgrade rotate drill fill}
 PROJECT=pulsevault-test-$$
 T=$(mktemp -d "${TMPDIR:-/tmp}/$PROJECT.XXXXXX")
 LOG=${LOG:-$T/log}
@@ -45,6 +46,7 @@ finish() {
     say "left running: cd $T/stack (docker compose down --volumes takes it down)"
   else
     [ ! -f "$T/stack/.env" ] || (cd "$T/stack" && docker compose down --volumes --remove-orphans --timeout 20 >>"$LOG" 2>&1) || status=1
+    [ ! -d "$T/backup" ] || docker run --rm --user 10001 --volume "$T/backup:/backup" --entrypoint find "pulsevault-worker:$PROJECT" /backup -mindepth 1 -delete || status=1
     docker image rm "pulsevault-server:$PROJECT" "pulsevault-worker:$PROJECT" >/dev/null 2>&1 || true
     rm -rf "$T"
   fi
@@ -101,7 +103,7 @@ services:
   nginx:
     ports: !override ["127.0.0.1:${FREE[0]}:8080", "127.0.0.1:${FREE[1]}:8443"]
 END
-SKIP_SERVICES=$(HMAC_SECRET=x REDIS_PASSWORD=x GRAFANA_ADMIN_PASSWORD=x missing | paste -sd ' ' -)
+SKIP_SERVICES=$(GRAFANA_ADMIN_PASSWORD=x missing | paste -sd ' ' -)
 export SKIP_SERVICES
 [ -z "$SKIP_SERVICES" ] || say "LEFT OUT, since their images cannot be had here: $SKIP_SERVICES"
 setup
@@ -126,6 +128,19 @@ fi
 if wanted kill; then
   say "each service killed, and started again, under uploads and plays"
   "$T/onprem" kill || failed=1
+fi
+if wanted upgrade; then
+  say "each service made anew, as an upgrade does, under uploads and plays"
+  "$T/onprem" upgrade || failed=1
+fi
+if wanted rotate; then
+  say "each secret changed, under uploads and plays"
+  "$T/onprem" rotate || failed=1
+fi
+if wanted drill; then
+  say "a backup under uploads and plays, and a restore of it apart"
+  mkdir -m 777 "$T/backup" # the user of the containers writes there
+  if "$T/onprem" backup "$T/backup"; then local/restore-drill.sh --stack "$T/backup" || failed=1; else failed=1; fi
 fi
 if wanted fill; then
   say "the volume of the media filled, and emptied"

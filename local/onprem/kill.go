@@ -47,12 +47,12 @@ func (k killCommand) Run(ctx context.Context, s *stack) error {
 		return err
 	}
 	p := &plays{}
-	outages, err := k.underLoad(ctx, s, clip, watched, l, p)
+	outages, err := s.underLoad(ctx, k.Settle, clip, watched, l, p, k.Services, k.kill)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(report(outages, p), l.check(ctx, s))
-	fmt.Printf("acknowledged: %d pieces, %d videos; %d requests were tried again; lost: %d\n", l.pieces, len(l.videos), l.tried, len(l.lost))
+	err = errors.Join(report("killed", outages, p), l.check(ctx, s))
+	l.print()
 	return err
 }
 
@@ -96,14 +96,18 @@ func (s *stack) awaitTranscoded(ctx context.Context, video string) error {
 	}
 }
 
-// outage is what was done to a service: killed, started again, healthy again.
+// outage is what was done to something, from its beginning until everything was well again. Of a service: killed, started again,
+// healthy again.
 type outage struct {
-	service         string
-	killed, healthy time.Time
+	of         string
+	begun, end time.Time
+	tried      int   // requests for uploads that were tried again meanwhile
+	why        error // of the last of them
 }
 
-// underLoad kills the services one after another while videos are uploaded and played.
-func (k killCommand) underLoad(ctx context.Context, s *stack, clip []byte, watched string, l *ledger, p *plays) (outages []outage, err error) {
+// underLoad does something to one after another while videos are uploaded and played.
+func (s *stack) underLoad(ctx context.Context, settle time.Duration, clip []byte, watched string, l *ledger, p *plays, all []string,
+	do func(ctx context.Context, s *stack, one string) error) (outages []outage, err error) {
 	stop := make(chan struct{})
 	group, ctx := errgroup.WithContext(ctx)
 	for range uploaders {
@@ -112,39 +116,41 @@ func (k killCommand) underLoad(ctx context.Context, s *stack, clip []byte, watch
 	group.Go(func() error { return s.playUntil(ctx, stop, watched, p) })
 	group.Go(func() error {
 		defer close(stop)
-		for _, service := range k.Services {
-			if err := pause(ctx, k.Settle); err != nil {
+		for _, one := range all {
+			if err := pause(ctx, settle); err != nil {
 				return err
 			}
-			o, err := k.kill(ctx, s, service)
-			if err != nil {
-				return fmt.Errorf("kill %s: %w", service, err)
+			before, _ := l.triedAgain()
+			o := outage{of: one, begun: time.Now()}
+			if err := do(ctx, s, one); err != nil {
+				return fmt.Errorf("%s: %w", one, err)
 			}
+			o.end = time.Now()
+			o.tried, o.why = l.triedAgain()
+			o.tried -= before
 			outages = append(outages, o)
 		}
-		return pause(ctx, k.Settle)
+		return pause(ctx, settle)
 	})
 	return outages, group.Wait()
 }
 
-func (k killCommand) kill(ctx context.Context, s *stack, service string) (outage, error) {
+// kill kills a service, and starts it again.
+func (k killCommand) kill(ctx context.Context, s *stack, service string) error {
 	containers, err := s.containers(ctx, service)
 	if err != nil {
-		return outage{}, err
+		return err
 	}
-	o := outage{service: service, killed: time.Now()}
 	if _, err := s.docker(ctx, append([]string{"kill"}, containers...)...); err != nil {
-		return o, err
+		return err
 	}
 	if err := pause(ctx, k.Down); err != nil {
-		return o, err
+		return err
 	}
 	if _, err := s.docker(ctx, append([]string{"start"}, containers...)...); err != nil {
-		return o, err
+		return err
 	}
-	err = s.awaitHealthy(ctx, containers)
-	o.healthy = time.Now()
-	return o, err
+	return s.awaitHealthy(ctx, containers)
 }
 
 // play is one that was begun.
@@ -188,14 +194,14 @@ func (s *stack) playUntil(ctx context.Context, stop <-chan struct{}, video strin
 }
 
 // report prints what each outage did to the plays. A play that fails at another time is an error.
-func report(outages []outage, p *plays) error {
+func report(what string, outages []outage, p *plays) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "killed\taway for\tplays meanwhile\tfailed\tfrom the first to the last\tfor example")
+	_, _ = fmt.Fprintf(t, "%s\tfor\tplays meanwhile\tfailed\tfrom the first to the last\tuploads: tried again\tfor example\n", what)
 	failed := map[int]bool{}
 	for _, o := range outages {
 		during, bad := 0, []play(nil)
 		for i, one := range p.list {
-			if one.over.Before(o.killed) || one.begun.After(o.healthy) {
+			if one.over.Before(o.begun) || one.begun.After(o.end) {
 				continue
 			}
 			during++
@@ -205,12 +211,15 @@ func report(outages []outage, p *plays) error {
 			}
 		}
 		span, example := time.Duration(0), ""
+		if o.tried > 0 {
+			example = told(o.why)
+		}
 		if len(bad) > 0 {
 			last := slices.MaxFunc(bad, func(a, b play) int { return a.begun.Compare(b.begun) })
 			first := slices.MinFunc(bad, func(a, b play) int { return a.begun.Compare(b.begun) })
 			span, example = last.begun.Sub(first.begun), strings.SplitN(first.err.Error(), "\n", 2)[0]
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%.1f s\t%d\t%d\t%.1f s\t%.90s\n", o.service, o.healthy.Sub(o.killed).Seconds(), during, len(bad), span.Seconds(), example)
+		_, _ = fmt.Fprintf(t, "%s\t%.1f s\t%d\t%d\t%.1f s\t%d\t%.90s\n", o.of, o.end.Sub(o.begun).Seconds(), during, len(bad), span.Seconds(), o.tried, example)
 	}
 	err := t.Flush()
 	for i, one := range p.list {

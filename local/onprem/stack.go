@@ -3,13 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -24,6 +21,7 @@ import (
 type stack struct {
 	*rig.Client        // through nginx, with the administrator's key
 	dir         string // of docker-compose.yml
+	trust       *trust
 }
 
 // answerTimeout is how long one request may take, from its first byte to the last of its answer.
@@ -34,27 +32,29 @@ func openStack(dir string) (*stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the settings of the stack: %w", err)
 	}
-	certificate, err := os.ReadFile(filepath.Join(dir, settings["TLS_DIR"], "fullchain.pem"))
-	if err != nil {
-		return nil, fmt.Errorf("read the certificate of the stack: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(certificate) {
-		return nil, errors.New("fullchain.pem holds no certificate")
+	trust := &trust{file: filepath.Join(dir, settings["TLS_DIR"], "fullchain.pem"), roots: x509.NewCertPool(), name: settings["SERVER_NAME"]}
+	if err := trust.read(); err != nil {
+		return nil, err
 	}
 	dial := net.Dialer{Timeout: 3 * time.Second}
 	local := net.JoinHostPort("127.0.0.1", settings["HTTPS_PORT"])
 	transport := &http.Transport{
 		// Wherever the name leads to: this machine is meant.
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial.DialContext(ctx, "tcp", local) },
-		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     trust.config(),
 		MaxIdleConnsPerHost: 100,
 	}
 	return &stack{&rig.Client{
 		Base: "https://" + net.JoinHostPort(settings["SERVER_NAME"], settings["HTTPS_PORT"]),
 		Key:  settings["PULSEVAULT_ADMIN_KEY"],
 		HTTP: http.Client{Transport: transport, Timeout: answerTimeout},
-	}, dir}, nil
+	}, dir, trust}, nil
+}
+
+// setting is what .env says now.
+func (s *stack) setting(name string) (string, error) {
+	settings, err := godotenv.Read(filepath.Join(s.dir, ".env"))
+	return settings[name], err
 }
 
 // docker runs docker in the stack's folder and returns what it printed; an error holds what it said.
