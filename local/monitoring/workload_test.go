@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -43,6 +44,7 @@ func (s *stack) work() did {
 		s.play(short)
 		time.Sleep(scraped)
 	}
+	s.crowd()
 	s.tamper(short)
 	return did{short, "ward-3"}
 }
@@ -138,6 +140,19 @@ func (s *stack) play(id string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// crowd asks more at once than nginx takes from one address.
+func (s *stack) crowd() {
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			if resp, err := http.Get(s.api.Base + "/healthz"); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	all.Wait()
 }
 
 // refused asks for what is not given, each for another reason, and for what is given in an emergency only.
