@@ -122,7 +122,7 @@ func (p *program) last(n int) string {
 // await waits until something is so, and fails the test where it does not come to that.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for range 600 {
+	for range 1200 {
 		if is() {
 			return
 		}

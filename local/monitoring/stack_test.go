@@ -112,7 +112,7 @@ func (s *stack) startNginx() {
 	folder, cmd := s.t.TempDir(), exec.CommandContext(s.t.Context(), "sh", "-c", ". ./10-settings.envsh && env -0")
 	cmd.Dir = "../../nginx/entrypoint"
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PULSEVAULT_ADDR=" + s.server, "LISTEN_HTTP=" + s.front, "LISTEN_HTTPS=" + s.tls, "LISTEN_INTERNAL=" + s.inside,
-		"TLS_CERTIFICATE=" + folder + "/fullchain.pem", "TLS_CERTIFICATE_KEY=" + folder + "/privkey.pem", "NGINX_CACHE_DIR=" + folder, "NGINX_TEMP_DIR=" + folder, "RATE_UPLOAD=100"}
+		"TLS_CERTIFICATE=" + folder + "/fullchain.pem", "TLS_CERTIFICATE_KEY=" + folder + "/privkey.pem", "NGINX_CACHE_DIR=" + folder, "NGINX_TEMP_DIR=" + folder, "RATE_UPLOAD=100", "RATE_API_BURST=5"}
 	out, err := cmd.Output()
 	if err != nil {
 		s.t.Fatal(err)

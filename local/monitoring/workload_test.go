@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,10 +26,10 @@ func (s *stack) work() did {
 		s.t.Cleanup(func() { _ = slow.Close() })
 		_, _ = slow.Write([]byte("GET / HTTP/1.1\r\n"))
 	}
-	long := s.send(s.clip("long.mkv", 20, "-c:v", "mpeg4", "-g", "20", "-c:a", "libvorbis"))
+	long := s.send(s.clip("long.mkv", 13, "-c:v", "mpeg4", "-g", "20", "-c:a", "libvorbis"))
 	clip := s.clip("short.mp4", 3, "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 	short := s.send(clip)
-	write(s.t, filepath.Join(s.root, "videos", s.send(clip), "hls"), "no folder")
+	s.stuck(clip)
 	damaged := filepath.Join(s.t.TempDir(), "damaged.mp4")
 	write(s.t, damaged, "\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2\x00\x00\x10\x00free"+strings.Repeat("\x00", 4096))
 	broken := s.send(damaged)
@@ -43,6 +44,7 @@ func (s *stack) work() did {
 		s.play(short)
 		time.Sleep(scraped)
 	}
+	s.crowd()
 	s.tamper(short)
 	return did{short, "ward-3"}
 }
@@ -57,6 +59,18 @@ func (s *stack) clip(name string, seconds int, codecs ...string) string {
 		s.t.Fatalf("%v: %s", err, out)
 	}
 	return path
+}
+
+// stuck sends a video that cannot be written, since a file stands where its folder must: again, until the file is there before the
+// worker is.
+func (s *stack) stuck(clip string) {
+	s.t.Helper()
+	for range 20 {
+		if os.WriteFile(filepath.Join(s.root, "videos", s.send(clip), "hls"), nil, 0o600) == nil {
+			return
+		}
+	}
+	s.t.Fatal("the worker is always there first")
 }
 
 // send uploads and finalizes a file, and returns its video.
@@ -126,6 +140,19 @@ func (s *stack) play(id string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// crowd asks more at once than nginx takes from one address.
+func (s *stack) crowd() {
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			if resp, err := http.Get(s.api.Base + "/healthz"); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	all.Wait()
 }
 
 // refused asks for what is not given, each for another reason, and for what is given in an emergency only.
