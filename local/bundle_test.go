@@ -51,6 +51,20 @@ func TestBundleIsComplete(t *testing.T) {
 	}
 }
 
+// volume is one of a service's, in the short form or the long one. What setup.sh makes itself is named by a setting.
+type volume struct{ source string }
+
+func (v *volume) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		v.source, _, _ = strings.Cut(node.Value, ":")
+		return nil
+	}
+	var long struct{ Source string }
+	err := node.Decode(&long)
+	v.source = long.Source
+	return err
+}
+
 // mounts are the files and folders beside docker-compose.yml that it mounts.
 func mounts(t *testing.T) []string {
 	t.Helper()
@@ -59,7 +73,7 @@ func mounts(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var compose struct {
-		Services map[string]struct{ Volumes []string }
+		Services map[string]struct{ Volumes []volume }
 	}
 	if err := yaml.Unmarshal(text, &compose); err != nil {
 		t.Fatal(err)
@@ -67,8 +81,8 @@ func mounts(t *testing.T) []string {
 	var sources []string
 	for _, service := range compose.Services {
 		for _, volume := range service.Volumes {
-			if source, _, _ := strings.Cut(volume, ":"); strings.HasPrefix(source, "./") {
-				sources = append(sources, strings.TrimPrefix(source, "./"))
+			if source, ok := strings.CutPrefix(volume.source, "./"); ok {
+				sources = append(sources, source)
 			}
 		}
 	}
