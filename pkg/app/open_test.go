@@ -1,16 +1,34 @@
 package app_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
 
 	"pulsevault/pkg/app"
+	"pulsevault/pkg/media/mediatest"
 )
 
-// The limits hold for all uploads that are open, over what a process remembers: a sweep counts them from the disk.
+// The limits hold for all uploads that are open, over what a process remembers: a sweep counts them from where they are kept.
 func TestOpenUploadsAreLimited(t *testing.T) {
-	a, _ := newApp(t, map[string]string{"MAX_OPEN_UPLOADS": "2", "MAX_PENDING_BYTES": "100", "MAX_UPLOAD_SIZE": "60"})
+	t.Run("in a folder", func(t *testing.T) { wantLimits(t, map[string]string{}) })
+	t.Run("in a bucket", func(t *testing.T) {
+		settings := map[string]string{}
+		for _, setting := range mediatest.StartS3(t).Settings() {
+			name, value, _ := strings.Cut(setting, "=")
+			settings[name] = value
+		}
+		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+			t.Setenv(name, settings[name])
+		}
+		wantLimits(t, settings)
+	})
+}
+
+func wantLimits(t *testing.T, settings map[string]string) {
+	maps.Copy(settings, map[string]string{"MAX_OPEN_UPLOADS": "2", "MAX_PENDING_BYTES": "100", "MAX_UPLOAD_SIZE": "60"})
+	a, _ := newApp(t, settings)
 	h := a.Handler(app.Server...)
 	create := func(size string, status int) string {
 		t.Helper()
