@@ -16,7 +16,7 @@ func accessControl() Safeguard {
 			{
 				Answer:   "Whoever asks for anything but the server's health signs in, and one table says what each role may do; what is not in it is refused.",
 				Settings: []string{"AUTH_MODE", "ALLOW_UNAUTHENTICATED"},
-				Tests:    []string{"pkg/auth TestTable", "pkg/app TestWhoMayDoWhat", "pkg/app TestEveryRouteSaysWhatItIsFor"},
+				Tests:    []string{"pkg/auth TestTable", "pkg/app TestWhoMayDoWhat", "pkg/app TestWhoIsServed", "pkg/app TestEveryRouteSaysWhatItIsFor"},
 				off:      anybody,
 			},
 			{
@@ -28,8 +28,11 @@ func accessControl() Safeguard {
 			{
 				Answer:   "A link says who has signed it with which key, ends with the key, and may be bound to the client's address.",
 				Settings: []string{"AUTH_MODE"},
-				Tests:    []string{"pkg/stream TestLinksSayWhoSignedThem", "pkg/stream TestRevokedKeysLinksEnd", "pkg/stream TestBoundLinks", "local/pulsevault TestKeysEndEverywhere"},
-				off:      anybody,
+				Tests: []string{
+					"pkg/stream TestLinksSayWhoSignedThem", "pkg/stream TestRevokedKeysLinksEnd", "pkg/stream TestBoundLinks",
+					"local/pulsevault TestNginxKnowsWhereALinkIsBoundTo", "local/pulsevault TestKeysEndEverywhere",
+				},
+				off: anybody,
 			},
 			{
 				Answer:   "Pages of other origins may use the API from a browser only if they are named, and every answer tells browsers what they may not do with it.",
@@ -107,7 +110,7 @@ func auditControls() Safeguard {
 			{
 				Answer:   "Who did what stands in a hash-chained log before it has an effect; nothing is served that cannot be recorded.",
 				Settings: []string{"AUDIT_DIR", "AUDIT_IP"},
-				Tests:    []string{"pkg/stream TestNothingIsServedThatCannotBeAudited", "pkg/audit TestManyProcessesOneChain", "local/pulsevault TestKilledAtEachArrow"},
+				Tests:    []string{"pkg/stream TestNothingIsServedThatCannotBeAudited", "pkg/audit TestManyProcessesOneChain", "local/pulsevault TestKilledAtEachArrow", "pkg/app TestStartAndStopTellTheConfiguration"},
 			},
 			{
 				Answer:   "`pulsevault audit verify` finds a line that was changed, removed, inserted or moved, a removed day, and a tail that was cut.",
@@ -168,8 +171,11 @@ func entityAuthentication() Safeguard {
 			{
 				Answer:   "A caller shows an API key, of which only the hash is kept, or a token of the clinic's identity provider, whose signature, issuer, audience and time are checked.",
 				Settings: []string{"AUTH_MODE", "OIDC_ISSUER", "OIDC_AUDIENCE"},
-				Tests:    []string{"pkg/auth TestNoOtherKeyIsAccepted", "pkg/auth TestTokensOfAProvider", "pkg/auth TestKeysOfAProviderRotate", "local/pulsevault TestKeysEndEverywhere"},
-				off:      anybody,
+				Tests: []string{
+					"pkg/auth TestNoOtherKeyIsAccepted", "pkg/auth TestARefusalDoesTheSameForEveryKey", "pkg/auth TestTokensOfAProvider",
+					"pkg/auth TestKeysOfAProviderRotate", "local/pulsevault TestKeysEndEverywhere",
+				},
+				off: anybody,
 			},
 			{
 				Answer:   "Redis, which several processes share, wants a password.",

@@ -208,13 +208,12 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// A refusal takes the same steps however much of a signature is right: it is compared whole, in constant time, and with nothing else;
-// the loop over the secrets has no way out; and what it allocates is the same.
+// A refusal takes the same steps however much of a signature is right: it is compared whole, in constant time, and with nothing else,
+// and the loop over the secrets has no way out.
 func TestARefusalDoesTheSameForEveryToken(t *testing.T) {
 	s := signer(t, secret, strings.Repeat("p", 32))
 	for _, good := range []string{s.Sign("", video, path, now.Add(time.Minute)), s.Sign(seal(t, drNo), video, path, now.Add(time.Minute))} {
 		begin := len(good) - 64
-		var first float64
 		for right := range 64 {
 			guess := good[:begin+right] + other(good[begin+right]) + good[begin+right+1:]
 			if right%2 == 0 { // nothing that follows is right either
@@ -222,13 +221,6 @@ func TestARefusalDoesTheSameForEveryToken(t *testing.T) {
 			}
 			if _, err := s.Verify(guess, video, path); !errors.Is(err, token.ErrNotGenuine) {
 				t.Fatalf("with %d digits right: %v", right, err)
-			}
-			n := testing.AllocsPerRun(20, func() { _, _ = s.Verify(guess, video, path) })
-			if right == 0 {
-				first = n
-			}
-			if n != first {
-				t.Errorf("with %d digits of the signature right a refusal makes %v allocations, with none %v", right, n, first)
 			}
 		}
 	}
