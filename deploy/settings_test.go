@@ -80,10 +80,7 @@ func documented(t *testing.T) []string {
 	}
 	_, section, found := strings.Cut(string(text), "kubectl create namespace pulsevault")
 	section, _, _ = strings.Cut(section, "\n## ")
-	var keys []string
-	for _, name := range regexp.MustCompile(`[A-Z]+_[A-Z]+(_[A-Z]+)*`).FindAllString(section, -1) {
-		keys = append(keys, name)
-	}
+	keys := regexp.MustCompile(`[A-Z]+_[A-Z]+(_[A-Z]+)*`).FindAllString(section, -1)
 	if !found || len(keys) == 0 {
 		t.Fatal("docs/operations.md does not say how the Secret is made")
 	}
