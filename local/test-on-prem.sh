@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Tries the stack of docker-compose.yml for real, apart from any other on this machine: in a copy of the repository, with a
 # project, ports, volumes, certificate and secrets of its own. It is set up twice (the second time must change nothing), checked
-# by infrastructure.sh, put under load, its services are killed one after another, its secrets are changed, a backup is taken
-# and restored, the volume of its media is filled, and it is
-# taken down again. An image that cannot be had is said, and its service left out. Needs docker with compose, curl, openssl, Go.
+# by infrastructure.sh, put under load, its services are killed one after another and made anew, its secrets are changed, a backup
+# is taken and restored, the volume of its media is filled, and it is taken down again. An image that cannot be had is said, and
+# its service left out. Needs docker with compose, curl, openssl, Go.
 #
 #   local/test-on-prem.sh        (make test-on-prem)
 #
-# ONLY   which parts after the set-up, out of "checks plays kill rotate drill fill"  all
+# ONLY   which parts after the set-up, such as "checks plays"      checks plays kill upgrade rotate drill fill
 # KEEP   yes leaves the stack running, and says where                          no
 # LOG    the file in which the output of the builds is kept                    one that is removed
 set -euo pipefail
@@ -15,7 +15,7 @@ LC_ALL=C
 export LC_ALL
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-ONLY=${ONLY:-checks plays kill rotate drill fill}
+ONLY=${ONLY:-checks plays kill upgrade rotate drill fill}
 PROJECT=pulsevault-test-$$
 T=$(mktemp -d "${TMPDIR:-/tmp}/$PROJECT.XXXXXX")
 LOG=${LOG:-$T/log}
@@ -128,6 +128,10 @@ fi
 if wanted kill; then
   say "each service killed, and started again, under uploads and plays"
   "$T/onprem" kill || failed=1
+fi
+if wanted upgrade; then
+  say "each service made anew, as an upgrade does, under uploads and plays"
+  "$T/onprem" upgrade || failed=1
 fi
 if wanted rotate; then
   say "each secret changed, under uploads and plays"

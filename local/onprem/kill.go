@@ -101,7 +101,8 @@ func (s *stack) awaitTranscoded(ctx context.Context, video string) error {
 type outage struct {
 	of         string
 	begun, end time.Time
-	tried      int // requests for uploads that were tried again meanwhile
+	tried      int   // requests for uploads that were tried again meanwhile
+	why        error // of the last of them
 }
 
 // underLoad does something to one after another while videos are uploaded and played.
@@ -119,12 +120,14 @@ func (s *stack) underLoad(ctx context.Context, settle time.Duration, clip []byte
 			if err := pause(ctx, settle); err != nil {
 				return err
 			}
-			o := outage{of: one, begun: time.Now(), tried: -l.triedAgain()}
+			before, _ := l.triedAgain()
+			o := outage{of: one, begun: time.Now()}
 			if err := do(ctx, s, one); err != nil {
 				return fmt.Errorf("%s: %w", one, err)
 			}
 			o.end = time.Now()
-			o.tried += l.triedAgain()
+			o.tried, o.why = l.triedAgain()
+			o.tried -= before
 			outages = append(outages, o)
 		}
 		return pause(ctx, settle)
@@ -208,6 +211,9 @@ func report(what string, outages []outage, p *plays) error {
 			}
 		}
 		span, example := time.Duration(0), ""
+		if o.tried > 0 {
+			example = told(o.why)
+		}
 		if len(bad) > 0 {
 			last := slices.MaxFunc(bad, func(a, b play) int { return a.begun.Compare(b.begun) })
 			first := slices.MinFunc(bad, func(a, b play) int { return a.begun.Compare(b.begun) })

@@ -1,6 +1,7 @@
 // Command onprem puts a running stack of docker-compose.yml under load and breaks it, and says whether what it promises held:
 //
 //	onprem kill     kills each service in turn under a steady flow of uploads and plays, and starts it again
+//	onprem upgrade  makes the containers of each service anew under the same flow, as an upgrade does
 //	onprem rotate   changes each secret in turn under the same flow
 //	onprem backup   takes a backup into a folder under the same flow, and looks whether it has what was there before
 //	onprem fill     fills the volume of the media to its last byte, and empties it again
@@ -23,11 +24,12 @@ import (
 )
 
 type commands struct {
-	Kill   killCommand   `cmd:"" help:"Kill each service in turn under a steady flow of uploads and plays, and start it again."`
-	Rotate rotateCommand `cmd:"" help:"Change each secret in turn, cut off and begun again, under a steady flow of uploads and plays."`
-	Backup backupCommand `cmd:"" help:"Take a backup into a folder under a steady flow of uploads and plays."`
-	Fill   fillCommand   `cmd:"" help:"Fill the volume of the media, which must be a small one, and empty it again."`
-	Plays  playsCommand  `cmd:"" help:"Begin plays at a steady rate and tell how long they took."`
+	Kill    killCommand    `cmd:"" help:"Kill each service in turn under a steady flow of uploads and plays, and start it again."`
+	Upgrade upgradeCommand `cmd:"" help:"Make the containers of each service anew under a steady flow of uploads and plays, as an upgrade does."`
+	Rotate  rotateCommand  `cmd:"" help:"Change each secret in turn, cut off and begun again, under a steady flow of uploads and plays."`
+	Backup  backupCommand  `cmd:"" help:"Take a backup into a folder under a steady flow of uploads and plays."`
+	Fill    fillCommand    `cmd:"" help:"Fill the volume of the media, which must be a small one, and empty it again."`
+	Plays   playsCommand   `cmd:"" help:"Begin plays at a steady rate and tell how long they took."`
 
 	Limit time.Duration `default:"20m" help:"Give up after this long."`
 }

@@ -29,6 +29,7 @@ type ledger struct {
 	videos map[string][sha256.Size]byte // of finalized uploads, by the video's id
 	pieces int                          // acknowledged
 	tried  int                          // requests that did not succeed and were tried again
+	why    error                        // of the last of them
 	lost   []string
 }
 
@@ -38,10 +39,13 @@ func (l *ledger) add(change func()) {
 	change()
 }
 
-// triedAgain is how many requests were tried again up to now.
-func (l *ledger) triedAgain() (n int) {
-	l.add(func() { n = l.tried })
-	return n
+// again counts a request that is tried again.
+func (l *ledger) again(why error) { l.add(func() { l.tried, l.why = l.tried+1, why }) }
+
+// triedAgain is how many requests were tried again up to now, and why the last one was.
+func (l *ledger) triedAgain() (n int, why error) {
+	l.add(func() { n, why = l.tried, l.why })
+	return n, why
 }
 
 func (l *ledger) print() {
@@ -90,7 +94,7 @@ func (s *stack) upload(ctx context.Context, body []byte, l *ledger) (video strin
 	for acknowledged < int64(len(body)) {
 		n, err := s.Send(ctx, upload, acknowledged, bytes.NewReader(body[acknowledged:min(acknowledged+pieceSize, int64(len(body)))]))
 		if err != nil {
-			l.add(func() { l.tried++ })
+			l.again(err)
 			err = l.untilDone(ctx, func() (err error) { n, err = s.Offset(ctx, upload); return err })
 		}
 		if err != nil {
@@ -118,7 +122,7 @@ func (l *ledger) untilDone(ctx context.Context, try func() error) error {
 		case status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusLocked && status != http.StatusConflict:
 			return err
 		}
-		l.add(func() { l.tried++ })
+		l.again(err)
 		if late := pause(ctx, retryAfter); late != nil {
 			return errors.Join(err, late)
 		}
