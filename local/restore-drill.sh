@@ -49,7 +49,8 @@ cd "$T" || exit 1 # where no .env is
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 # Nothing of the installation's settings: the drill must not come near its folders or its Redis.
-own() { env -i PATH="$PATH" TMPDIR="$T" MEDIA_ROOT="$T/store" HOST=127.0.0.1 PORT=0 WORKER_CONCURRENCY=0 TRANSCODE_ENABLED=false "$@"; }
+OWN=(env -i PATH="$PATH" TMPDIR="$T" MEDIA_ROOT="$T/store" HOST=127.0.0.1 PORT=0 WORKER_CONCURRENCY=0 TRANSCODE_ENABLED=false)
+own() { "${OWN[@]}" "$@"; }
 
 # ask METHOD PATH [BODY]: prints the answer's body, if it is 200. An image for videos has no curl.
 ask() {
@@ -89,7 +90,7 @@ echo "3. compare the originals with their records"
 checksums || fail "the originals"
 
 echo "4. start a server on it"
-own "$PULSEVAULT" serve >"$T/log" 2>&1 &
+"${OWN[@]}" "$PULSEVAULT" serve >"$T/log" 2>&1 & # no function: the process that is ended must be the server itself
 SERVER=$!
 PORT=
 for _ in $(seq 300); do
