@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -154,9 +155,20 @@ func (w *eventWriter) value(v any) error {
 		w.buf = strconv.AppendInt(w.buf, int64(v), 10)
 	case int64:
 		w.buf = strconv.AppendInt(w.buf, v, 10)
+	case time.Time:
+		return w.time(v)
 	default:
 		return w.other(v)
 	}
+	return nil
+}
+
+// time writes what RFC 3339 has a form for, and leaves the rest to encoding/json.
+func (w *eventWriter) time(t time.Time) error {
+	if year := t.Year(); year < 0 || year > 9999 || t.Location() != time.UTC {
+		return w.other(t)
+	}
+	w.buf = append(t.AppendFormat(append(w.buf, '"'), time.RFC3339Nano), '"')
 	return nil
 }
 

@@ -46,12 +46,15 @@ func notAnObject(cause error) error {
 	return vault.Errorf(vault.Invalid, "invalid_json", "the body must be one JSON object").Because(cause)
 }
 
+func errBodyTooLarge() error {
+	return vault.Errorf(vault.TooLarge, "body_too_large", "a JSON body may have at most %d bytes", maxJSON)
+}
+
 // readBody reads the body of a request. One that says beforehand that it is too large is refused unread, so that a client
 // that asks first (Expect: 100-continue) need not send it.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	tooLarge := vault.Errorf(vault.TooLarge, "body_too_large", "a JSON body may have at most %d bytes", maxJSON)
 	if r.ContentLength > maxJSON {
-		return nil, tooLarge
+		return nil, errBodyTooLarge()
 	}
 	// Some hosts have no deadlines to set; they have read the body already. One that is left would cancel a request that
 	// takes longer, as if its client had gone. But what has not come by then is not waited for again.
@@ -61,7 +64,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
-		return nil, tooLarge
+		return nil, errBodyTooLarge()
 	case err != nil:
 		return nil, notAnObject(err)
 	}
@@ -130,9 +133,11 @@ func checkNames(data []byte, known []string) error {
 
 // checkName takes up a name, as it is quoted, among those of the innermost of the open objects.
 func checkName(quoted []byte, open []map[string]bool, known []string) error {
-	var name string
-	if err := json.Unmarshal(quoted, &name); err != nil {
-		return notAnObject(err)
+	name := string(quoted[1 : len(quoted)-1])
+	if strings.Contains(name, `\`) {
+		if err := json.Unmarshal(quoted, &name); err != nil {
+			return notAnObject(err)
+		}
 	}
 	names := open[len(open)-1]
 	switch {
