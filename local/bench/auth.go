@@ -29,11 +29,11 @@ func measureAuth(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 	for i, l := range asking.loads {
 		var with, without []loaded
 		for range b.rounds {
-			one, err := bear(ctx, asking.host, asking.server.PID(), l.ours, loadTime)
+			one, err := bear(ctx, asking.host, l.ours, loadTime, asking.server.PID())
 			if err != nil {
 				return rows, asking.server.Explain(fmt.Errorf("%s: %w", l.what, err))
 			}
-			other, err := bear(ctx, open.host, open.server.PID(), open.loads[i].ours, loadTime)
+			other, err := bear(ctx, open.host, open.loads[i].ours, loadTime, open.server.PID())
 			if err != nil {
 				return rows, open.server.Explain(fmt.Errorf("%s: %w", l.what, err))
 			}

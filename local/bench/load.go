@@ -44,15 +44,15 @@ func post(host, target, body string, headers ...string) []byte {
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n%s", target, host, strings.Join(headers, "\r\n"), len(body), body)
 }
 
-// bear sends a load to a server for a while. The client shares the processor with it, so it does as little as it can: it
+// bear sends a load to a server, which is these processes, for a while. The client shares the processor with it, so it does as little as it can: it
 // writes the same bytes, and looks at nothing of an answer but its status and its length.
-func bear(ctx context.Context, host string, pid int, l load, during time.Duration) (loaded, error) {
+func bear(ctx context.Context, host string, l load, during time.Duration, pids ...int) (loaded, error) {
 	if _, _, err := answer(ctx, host, l); err != nil { // so that everything is warm
 		return loaded{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, during)
 	defer cancel()
-	before := processorTime(pid)
+	before := processorTime(pids...)
 	began := time.Now()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -67,7 +67,7 @@ func bear(ctx context.Context, host string, pid int, l load, during time.Duratio
 		})
 	}
 	wg.Wait()
-	took, spent := time.Since(began), processorTime(pid)-before
+	took, spent := time.Since(began), processorTime(pids...)-before
 	if err := errors.Join(errs...); err != nil || len(times) == 0 {
 		return loaded{}, fmt.Errorf("%d requests to %s: %w", len(times), host, err)
 	}
@@ -150,8 +150,15 @@ func answer(ctx context.Context, host string, l load) (header http.Header, body 
 	return resp.Header, body, err
 }
 
-// processorTime is what a process has used so far, to a hundredth of a second; 0 where /proc is not there.
-func processorTime(pid int) time.Duration {
+// processorTime is what processes have used so far, to a hundredth of a second each; 0 where /proc is not there.
+func processorTime(pids ...int) (all time.Duration) {
+	for _, pid := range pids {
+		all += processorTimeOf(pid)
+	}
+	return all
+}
+
+func processorTimeOf(pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0

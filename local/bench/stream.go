@@ -151,7 +151,7 @@ func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed
 	var ours []loaded
 	beside := make([][]loaded, len(plain))
 	for range b.rounds {
-		one, err := bear(ctx, host, pid, l.ours, loadTime)
+		one, err := bear(ctx, host, l.ours, loadTime, pid)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed
 			if l.plain == nil || p.name == "nginx" && !l.nginx {
 				continue
 			}
-			one, err := bear(ctx, p.host, p.cmd.Process.Pid, *l.plain, loadTime)
+			one, err := bear(ctx, p.host, *l.plain, loadTime, p.cmd.Process.Pid)
 			if err != nil {
 				return nil, err
 			}

@@ -1,20 +1,10 @@
 package monitoring_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"pulsevault/local/bench/rig"
 )
@@ -109,53 +99,14 @@ func (s *stack) startNginx() {
 	if !installed("nginx") {
 		return
 	}
-	folder, cmd := s.t.TempDir(), exec.CommandContext(s.t.Context(), "sh", "-c", ". ./10-settings.envsh && env -0")
-	cmd.Dir = "../../nginx/entrypoint"
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PULSEVAULT_ADDR=" + s.server, "LISTEN_HTTP=" + s.front, "LISTEN_HTTPS=" + s.tls, "LISTEN_INTERNAL=" + s.inside,
-		"TLS_CERTIFICATE=" + folder + "/fullchain.pem", "TLS_CERTIFICATE_KEY=" + folder + "/privkey.pem", "NGINX_CACHE_DIR=" + folder, "NGINX_TEMP_DIR=" + folder, "RATE_UPLOAD=100", "RATE_API_BURST=5"}
-	out, err := cmd.Output()
+	folder := s.t.TempDir()
+	err := rig.RenderNginx(s.t.Context(), "../../nginx", folder,
+		"PULSEVAULT_ADDR="+s.server, "LISTEN_HTTP="+s.front, "LISTEN_HTTPS="+s.tls, "LISTEN_INTERNAL="+s.inside, "RATE_UPLOAD=100", "RATE_API_BURST=5")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	selfSigned(s.t, folder)
-	env := map[string]string{}
-	for _, line := range strings.Split(string(out), "\x00") {
-		name, value, _ := strings.Cut(line, "=")
-		env[name] = value
-	}
-	templates, err := filepath.Glob("../../nginx/templates/*.template")
-	if err != nil || len(templates) == 0 {
-		s.t.Fatal(templates, err)
-	}
-	for _, path := range templates {
-		text := regexp.MustCompile(`\$\{[A-Z_]+\}`).ReplaceAllStringFunc(readText(s.t, path), func(found string) string { return env[strings.Trim(found, "${}")] })
-		write(s.t, filepath.Join(folder, "conf.d", strings.TrimSuffix(filepath.Base(path), ".template")), text)
-	}
-	main := strings.NewReplacer("/etc/nginx/conf.d/", folder+"/conf.d/", "/tmp/nginx.pid", folder+"/nginx.pid").Replace(readText(s.t, "../../nginx/nginx.conf"))
-	if os.Geteuid() == 0 {
-		main = "user root;\n" + main // or the workers could not enter the test's folders
-	}
-	write(s.t, folder+"/nginx.conf", main)
-	nginx := s.start("nginx", nil, "nginx", "-e", "stderr", "-p", folder, "-c", folder+"/nginx.conf", "-g", "daemon off;")
+	cmd := rig.Nginx(s.t.Context(), folder)
+	nginx := s.start("nginx", nil, cmd.Path, cmd.Args[1:]...)
 	nginx.awaitAnswer(s.t, "http://"+s.inside+"/nginx/health")
 	s.api.Base = "http://" + s.front
-}
-
-func selfSigned(t *testing.T, folder string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(90 * 24 * time.Hour)}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, folder+"/fullchain.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: public})))
-	write(t, folder+"/privkey.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
 }

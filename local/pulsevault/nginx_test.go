@@ -3,8 +3,8 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"pulsevault/local/bench/rig"
 	"pulsevault/pkg/media"
 )
 
@@ -97,61 +97,18 @@ func freeAddress(t *testing.T) string {
 
 const nginxFolder = "../../nginx"
 
-// render renders the templates as the image's entry point does: the settings are read first, and then ${NAME} and $NAME become
-// the value of a variable that is there.
+// render renders the templates into a folder.
 func (f *front) render(settings []string) (folder string) {
 	f.t.Helper()
 	folder = f.t.TempDir()
-	certificate, key := selfSigned(f.t, folder)
-	env, err := f.environment(append([]string{
+	err := rig.RenderNginx(f.t.Context(), nginxFolder, folder, append([]string{
 		"PULSEVAULT_ADDR=" + strings.TrimPrefix(f.server.url, "http://"), "LISTEN_HTTP=" + f.plain, "LISTEN_HTTPS=" + f.tls, "LISTEN_INTERNAL=" + f.inside,
-		"TLS_CERTIFICATE=" + certificate, "TLS_CERTIFICATE_KEY=" + key, "NGINX_CACHE_DIR=" + f.cache, "NGINX_TEMP_DIR=" + folder,
-	}, settings...))
+		"NGINX_CACHE_DIR=" + f.cache,
+	}, settings...)...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	rendered := filepath.Join(folder, "conf.d")
-	if err := os.Mkdir(rendered, 0o750); err != nil {
-		f.t.Fatal(err)
-	}
-	templates, err := filepath.Glob(nginxFolder + "/templates/*.template")
-	if err != nil || len(templates) == 0 {
-		f.t.Fatalf("no templates: %v", err)
-	}
-	variable := regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)`)
-	for _, template := range templates {
-		text := variable.ReplaceAllStringFunc(f.read(template), func(found string) string {
-			if value, ok := env[strings.Trim(found, "${}")]; ok {
-				return value
-			}
-			return found
-		})
-		f.write(filepath.Join(rendered, strings.TrimSuffix(filepath.Base(template), ".template")), text)
-	}
-	f.write(filepath.Join(folder, "nginx.conf"), strings.NewReplacer(
-		"/etc/nginx/conf.d/", rendered+"/", "/tmp/nginx.pid", folder+"/nginx.pid",
-	).Replace(f.read(nginxFolder+"/nginx.conf")))
 	return folder
-}
-
-// environment is what the image's environment is when the settings have been read.
-func (f *front) environment(settings []string) (map[string]string, error) {
-	cmd := exec.CommandContext(f.t.Context(), "sh", "-c", ". ./10-settings.envsh && env -0")
-	cmd.Dir = nginxFolder + "/entrypoint"
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, settings...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, &complaints)
-	}
-	env := map[string]string{}
-	for _, line := range strings.Split(string(out), "\x00") {
-		if name, value, ok := strings.Cut(line, "="); ok {
-			env[name] = value
-		}
-	}
-	return env, nil
 }
 
 func (f *front) read(path string) string {
@@ -172,11 +129,7 @@ func (f *front) write(path, text string) {
 
 func (f *front) startNginx(folder string) {
 	f.t.Helper()
-	more := "daemon off;"
-	if os.Geteuid() == 0 {
-		more += "user root;" // or the workers could not enter the test's folders
-	}
-	cmd := exec.Command("nginx", "-e", "stderr", "-p", folder, "-c", filepath.Join(folder, "nginx.conf"), "-g", more)
+	cmd := rig.Nginx(context.WithoutCancel(f.t.Context()), folder)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		f.t.Fatal(err)

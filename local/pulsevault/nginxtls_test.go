@@ -1,47 +1,15 @@
 package main_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-)
 
-// selfSigned makes a certificate for localhost.
-func selfSigned(t *testing.T, folder string) (certificate, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, key = filepath.Join(folder, "fullchain.pem"), filepath.Join(folder, "privkey.pem")
-	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: public}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certificate, key
-}
+	"pulsevault/local/bench/rig"
+)
 
 // overTLS is a client of nginx over HTTPS.
 func (f *front) overTLS(c *tls.Config) *http.Client {
@@ -147,21 +115,20 @@ func (f *front) restartElsewhere(folder, before string) {
 
 // A bad setting stops the start with one line that names it.
 func TestNginxSettingsAreChecked(t *testing.T) {
-	f := &front{client: client{t: t}}
-	if env, err := f.environment(nil); err != nil || env["RATE_UPLOAD"] != "10" || env["CORS_ORIGINS"] != "" {
+	if env, err := rig.NginxSettings(t.Context(), nginxFolder); err != nil || env["RATE_UPLOAD"] != "10" || env["CORS_ORIGINS"] != "" {
 		t.Errorf("%v, %v", env, err)
 	}
 	for _, setting := range []string{
 		"RATE_API=0", "RATE_API=10r/s", "RATE_API=1; }", "RATE_UPLOAD=\n10", "SERVER_NAME=a b", "HTTP_REDIRECT=yes", "HTTPS_PORT=https", "TLS_CERTIFICATE=relative", "TLS_CERTIFICATE=/a;b",
-		"CORS_ORIGINS=clinic.example", `CORS_ORIGINS=https://a";`, "MEDIA_CACHE_SIZE=10GB", "MEDIA_CACHE_TIME=x", "PULSEVAULT_ADDR=http://x", "AUDIT_IP=none", "RATE_CONNECTIONS=-1",
+		"CORS_ORIGINS=clinic.example", `CORS_ORIGINS=https://a";`, "MEDIA_CACHE_SIZE=10GB", "MEDIA_CACHE_TIME=x", "PULSEVAULT_ADDR=http://x", "AUDIT_IP=none", "RATE_CONNECTIONS=-1", "RATE_CONNECTIONS=60000",
 	} {
 		name, value, _ := strings.Cut(setting, "=")
-		if _, err := f.environment([]string{setting}); err == nil || !strings.Contains(err.Error(), name+"=\""+value+`" is not allowed: it must be `) {
+		if _, err := rig.NginxSettings(t.Context(), nginxFolder, setting); err == nil || !strings.Contains(err.Error(), name+"=\""+value+`" is not allowed: it must be `) {
 			t.Errorf("%s: %v", setting, err)
 		}
 	}
-	for _, setting := range []string{"CORS_ORIGINS=*", "CORS_ORIGINS=https://a.example, http://b.example:8080", "SERVER_NAME=video.clinic.example", "PULSEVAULT_ADDR=172.30.0.10:3000", "LISTEN_HTTP=[::]:8080"} {
-		if _, err := f.environment([]string{setting}); err != nil {
+	for _, setting := range []string{"CORS_ORIGINS=*", "CORS_ORIGINS=https://a.example, http://b.example:8080", "SERVER_NAME=video.clinic.example", "PULSEVAULT_ADDR=172.30.0.10:3000", "LISTEN_HTTP=[::]:8080", "RATE_CONNECTIONS=59999"} {
+		if _, err := rig.NginxSettings(t.Context(), nginxFolder, setting); err != nil {
 			t.Errorf("%s: %v", setting, err)
 		}
 	}
