@@ -34,6 +34,15 @@ func (b *Bucket) Open(ctx context.Context, key string) (Object, error) {
 	}, nil
 }
 
+// Stat asks for an object's size.
+func (b *Bucket) Stat(ctx context.Context, key string) (fs.FileInfo, error) {
+	o, err := b.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return o.Stat()
+}
+
 // object is an open object of a bucket: one GET is under way from where reading began until another place is sought.
 type object struct {
 	ctx      context.Context // of the request that opened it

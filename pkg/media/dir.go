@@ -110,15 +110,27 @@ func version(info fs.FileInfo) string {
 	return string(strconv.AppendUint(append(b, '-'), fileNumber(info), 16))
 }
 
-// Stamp looks at the file only, not at its bytes.
-func (d *Dir) Stamp(_ context.Context, key string) (string, error) {
+// Stat looks at the file only, not at its bytes.
+func (d *Dir) Stat(_ context.Context, key string) (fs.FileInfo, error) {
 	path, err := d.Path(key)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
 	if err != nil {
-		return "", d.notThere(key, err)
+		return nil, d.notThere(key, err)
+	}
+	return info, nil
+}
+
+// Stamp is made of what Stat says.
+func (d *Dir) Stamp(ctx context.Context, key string) (string, error) {
+	info, err := d.Stat(ctx, key)
+	if err != nil {
+		return "", err
 	}
 	return version(info), nil
 }

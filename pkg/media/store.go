@@ -15,6 +15,8 @@ import (
 type Store interface {
 	// Open opens the bytes under key for reading.
 	Open(ctx context.Context, key string) (Object, error)
+	// Stat returns what Stat of an Object does: the size of the bytes under key, and when they were written.
+	Stat(ctx context.Context, key string) (fs.FileInfo, error)
 	// Read returns all bytes under key, and the version that they are.
 	Read(ctx context.Context, key string) (data []byte, version string, err error)
 	// Stamp returns the version that Read would return.

@@ -163,7 +163,8 @@ type shelf []byte
 
 func (s shelf) Read(context.Context, string) ([]byte, string, error) { return s, "", nil }
 
-func (s shelf) Stamp(context.Context, string) (string, error) { return "", nil }
+func (s shelf) Stamp(context.Context, string) (string, error)     { return "", nil }
+func (s shelf) Stat(context.Context, string) (fs.FileInfo, error) { return nil, fs.ErrNotExist }
 
 func (s shelf) Open(context.Context, string) (media.Object, error) { return nil, fs.ErrNotExist }
 

@@ -85,10 +85,10 @@ func (s *Streamer) open(ctx context.Context, id vault.VideoID, name string) (fil
 	return file{f, info, contentType(video, name)}, nil
 }
 
-// etag is that of the file's bytes, as far as its time and size tell.
-func (f file) etag() string {
-	tag := strconv.AppendInt([]byte{'"'}, f.info.ModTime().UnixNano(), 16)
-	tag = strconv.AppendInt(append(tag, '-'), f.info.Size(), 16)
+// etag is that of a file's bytes, as far as its time and size tell.
+func etag(info fs.FileInfo) string {
+	tag := strconv.AppendInt([]byte{'"'}, info.ModTime().UnixNano(), 16)
+	tag = strconv.AppendInt(append(tag, '-'), info.Size(), 16)
 	return string(append(tag, '"'))
 }
 
@@ -112,7 +112,7 @@ func (f file) send(w http.ResponseWriter, r *http.Request, cacheControl string) 
 	h := w.Header()
 	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", cacheControl)
-	h.Set("ETag", f.etag())
+	h.Set("ETag", etag(f.info))
 	var content io.ReadSeeker = f.Object
 	if at, ok := f.Object.(io.ReaderAt); ok {
 		content = io.NewSectionReader(at, 0, f.info.Size()) // which seeks without asking the system

@@ -15,6 +15,7 @@ package stream
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -50,6 +51,7 @@ type Revocations interface {
 // Media is where the bytes are: a media.Store.
 type Media interface {
 	Open(ctx context.Context, key string) (media.Object, error)
+	Stat(ctx context.Context, key string) (fs.FileInfo, error)
 	Read(ctx context.Context, key string) (data []byte, version string, err error)
 	Stamp(ctx context.Context, key string) (version string, err error)
 }

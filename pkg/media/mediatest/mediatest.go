@@ -60,6 +60,9 @@ func testWrite(t *testing.T, s, again media.Store) {
 		if stamp, err := again.Stamp(t.Context(), key); err != nil || stamp != version {
 			t.Errorf("stamp %q, %v; want %q", stamp, err, version)
 		}
+		if info, err := again.Stat(t.Context(), key); err != nil || info.Size() != int64(len(data)) || time.Since(info.ModTime()) > time.Hour {
+			t.Errorf("stat of %q: %v, %v", data, info, err)
+		}
 	}
 }
 
@@ -122,6 +125,9 @@ func testNothing(t *testing.T, s, _ media.Store) {
 		}
 		if _, err := s.Stamp(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("stamp of %.60s: %v", key, err)
+		}
+		if _, err := s.Stat(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("stat of %.60s: %v", key, err)
 		}
 	}
 	if err := s.Delete(t.Context(), newKey(), media.PendingKey(vault.NewVideoID())); err != nil {
