@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/base64"
 	"io"
 	"io/fs"
@@ -15,11 +16,16 @@ import (
 	"pulsevault/pkg/media/mediatest"
 )
 
-// patchClaimed sends a piece with the checksum of what it claims to be.
+// patchClaimed sends a piece with the checksum of what it claims to be: the SHA-256 at the beginning of an upload, where it is
+// that of the whole as well, and else the SHA-1.
 func (c client) patchClaimed(location string, offset int, piece io.Reader, claimed []byte) (answer, error) {
-	sum := sha1.Sum(claimed)
+	first, other := sha256.Sum256(claimed), sha1.Sum(claimed)
+	algorithm, sum := "sha1", other[:]
+	if offset == 0 {
+		algorithm, sum = "sha256", first[:]
+	}
 	return c.try("PATCH", location, piece, "Tus-Resumable", "1.0.0", "Content-Type", "application/offset+octet-stream",
-		"Upload-Offset", strconv.Itoa(offset), "Upload-Checksum", "sha1 "+base64.StdEncoding.EncodeToString(sum[:]))
+		"Upload-Offset", strconv.Itoa(offset), "Upload-Checksum", algorithm+" "+base64.StdEncoding.EncodeToString(sum))
 }
 
 func (c client) wantOffset(location string, want int) {

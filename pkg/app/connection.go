@@ -144,10 +144,14 @@ func (c *connection) wait() waiting {
 	// A deadline that was set just now will do, which the next one of many small answers finds there.
 	if now := time.Now(); now.Sub(c.waitingSince) > c.patience.stall/10 {
 		c.waitingSince = now
-		_ = c.SetWriteDeadline(now.Add(c.patience.stall)) // it fails if the connection is closed, and then the write does
+		_ = c.tcpConn.SetWriteDeadline(now.Add(c.patience.stall)) // it fails if the connection is closed, and then the write does
 	}
 	return waiting{c, -1}
 }
+
+// SetWriteDeadline does nothing: patience alone says when a write has waited for too long. net/http takes the deadline away
+// after each answer, and tusd sets one of its own, and then the next answer would not have the one that was set just now.
+func (c *connection) SetWriteDeadline(time.Time) error { return nil }
 
 // goesOn reports whether a write that ended with err, after so many bytes, is to go on: it had to wait, and the client lives.
 func (w *waiting) goesOn(sent int64, err error) bool {
@@ -159,7 +163,7 @@ func (w *waiting) goesOn(sent int64, err error) bool {
 		return false
 	}
 	w.on.waitingSince = time.Now()
-	return w.on.SetWriteDeadline(w.on.waitingSince.Add(w.on.patience.stall)) == nil
+	return w.on.tcpConn.SetWriteDeadline(w.on.waitingSince.Add(w.on.patience.stall)) == nil
 }
 
 // refusals is what is wrong with requests that net/http refuses before any handler sees them.

@@ -175,6 +175,46 @@ func TestWhoReadsNothingIsLetGo(t *testing.T) {
 	}
 }
 
+// What the connection has carried a moment before does not change that: net/http takes the deadline of each answer away, and tusd
+// sets others.
+func TestWhoReadsNothingIsLetGoAfterOtherAnswers(t *testing.T) {
+	h, link := segmentHandler(t, map[string]string{}, 4<<20)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{}, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- app.ServeImpatiently(ctx, narrow{l, nil}, time.Second, 64<<10, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			if strings.HasPrefix(link, r.URL.Path) {
+				ended <- struct{}{}
+			}
+		}))
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err == nil {
+		err = conn.(*net.TCPConn).SetReadBuffer(8 << 10)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nOPTIONS /uploads HTTP/1.1\r\nHost: x\r\n\r\nGET %s HTTP/1.1\r\nHost: x\r\n\r\n", link)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("an answer of which nobody reads anything holds its connection, and its file, for ever")
+	}
+	stop()
+	if err := errors.Join(conn.Close(), <-served); err != nil {
+		t.Error(err)
+	}
+}
+
 // A request whose body does not come is answered all the same, and its connection closed.
 func TestBodiesThatNobodyReadsAreNotWaitedFor(t *testing.T) {
 	t.Parallel()
