@@ -53,7 +53,8 @@ drop_previous() {
   local ends now
   [ -n "$(setting HMAC_SECRET_PREVIOUS)" ] || return 0
   now=$(date +%s)
-  ends=$(($(setting HMAC_ROTATED_AT "$now") + $(setting TOKEN_MAX_SECONDS 86400) + LONGEST_VIDEO))
+  [ -n "$(setting HMAC_ROTATED_AT)" ] || put HMAC_ROTATED_AT "$now" # somebody else has set it, at a time that nobody knows
+  ends=$(($(setting HMAC_ROTATED_AT) + $(setting TOKEN_MAX_SECONDS 86400) + LONGEST_VIDEO))
   if [ "$now" -lt "$ends" ]; then
     [ -n "$FORCE" ] || fail "links that the previous secret has signed may live until $(date -d "@$ends" '+%F %T' 2>/dev/null || echo "$ends in Unix time"): run this later, or with --force (FORCE=yes) to end them now"
     say "the previous secret is dropped before its links have ended: they end now"
@@ -61,12 +62,14 @@ drop_previous() {
   put HMAC_SECRET_PREVIOUS '' HMAC_ROTATED_AT ''
 }
 
-# begun: a change that was cut off is to be ended first. HMAC_ROTATED_AT is written when it is through.
-begun() { [ -n "$(setting HMAC_SECRET_NEXT)" ] || { [ -n "$(setting HMAC_SECRET_PREVIOUS)" ] && [ -z "$(setting HMAC_ROTATED_AT)" ]; }; }
+# begun: a change that was cut off is to be ended first. HMAC_ROTATED_AT is a time when it is through.
+begun() { [ -n "$(setting HMAC_SECRET_NEXT)" ] || [ "$(setting HMAC_ROTATED_AT)" = begun ]; }
 
 hmac() {
   hand_out
-  if ! begun; then
+  if begun; then
+    say "a change that was cut off is ended now; run this again for another"
+  else
     drop_previous
     if [ -n "$FINISH" ]; then
       hand_out
@@ -79,7 +82,7 @@ hmac() {
   if [ -n "$(setting HMAC_SECRET_NEXT)" ]; then
     say "1. the next secret is known to all: what it signs will be accepted"
     sleep "$SETTLE"
-    put HMAC_SECRET_PREVIOUS "$(setting HMAC_SECRET)" HMAC_SECRET "$(setting HMAC_SECRET_NEXT)" HMAC_SECRET_NEXT '' HMAC_ROTATED_AT ''
+    put HMAC_SECRET_PREVIOUS "$(setting HMAC_SECRET)" HMAC_SECRET "$(setting HMAC_SECRET_NEXT)" HMAC_SECRET_NEXT '' HMAC_ROTATED_AT begun
     hand_out
   fi
   say "2. it signs; links of before stay good by the previous one"

@@ -242,8 +242,8 @@ start() {
 admin_key() {
   local key api
   key=$(setting PULSEVAULT_ADMIN_KEY)
-  api=http://127.0.0.1:$(setting PORT)
-  [ "$(setting AUTH_MODE)" = apikey ] && [ "$key" != none ] || return 0
+  api=http://127.0.0.1:$(setting PORT 3000)
+  [ "$(setting AUTH_MODE apikey)" = apikey ] && [ "$key" != none ] || return 0
   if [ -n "$key" ]; then
     printf 'header = "Authorization: Bearer %s"\n' "$key" | curl -fsS -o /dev/null -K - "$api/videos?limit=1" ||
       fail "PULSEVAULT_ADMIN_KEY in .env opens nothing: empty it, and run this again to have another made"

@@ -62,8 +62,9 @@ CALL_SECONDS=120
 # shellcheck source=local/checks.sh
 . "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
-# asking URL [CURL OPTIONS]: the same, saying who we are.
-asking() { if [ -n "${AUTH:-}" ]; then call "$@" -H "$AUTH"; else call "$@"; fi; }
+# asking URL [CURL OPTIONS]: the same, saying who we are. The header stands in a file: command lines are read by everybody.
+[ -z "${AUTH:-}" ] || printf '%s\n' "$AUTH" >"$T/auth"
+asking() { if [ -n "${AUTH:-}" ]; then call "$@" -H "@$T/auth"; else call "$@"; fi; }
 
 # text NAME: a string member of the JSON object in $T/body, leaving out what is in its arrays; number NAME: a number.
 text() { flat | sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p' | sed 's/\\u0026/\&/g; s/\\//g'; }

@@ -242,6 +242,37 @@ func TestWorkflowScript(t *testing.T) {
 	}
 }
 
+// It shows a key to a server that asks who is calling, and to nobody who looks at the arguments of processes.
+func TestWorkflowScriptKeepsItsKey(t *testing.T) {
+	root, bin := t.TempDir(), t.TempDir()
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("NOT TESTED: no curl is installed, so the script does not run")
+	}
+	shown, err := keysCommand(t, root, []string{"AUTH_MODE=apikey"}, "create", "--name", "test", "--role", "admin,service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, log := strings.TrimSpace(shown), filepath.Join(bin, "log")
+	wrapper := "#!/bin/sh\necho \"$*\" >>'" + log + "'\nexec '" + curl + "' \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "curl"), []byte(wrapper), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	server := start(t, "serve", root, "AUTH_MODE=apikey")
+	cmd := exec.CommandContext(t.Context(), "bash", "../workflow.sh")
+	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "BASE_URL=" + server.url, "MEDIA_ROOT=" + root, "AUTH=Authorization: Bearer " + key}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	arguments, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(arguments), "/media/sign") {
+		t.Fatalf("%v: %s", err, arguments)
+	}
+	if strings.Contains(string(arguments), key) {
+		t.Error("the key is among the arguments of curl")
+	}
+}
+
 func TestHostHeaderMakesNoLink(t *testing.T) {
 	c := client{t, start(t, "serve", t.TempDir()).url}
 	for _, tc := range []struct{ method, target, body string }{

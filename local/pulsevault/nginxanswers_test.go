@@ -56,6 +56,9 @@ func TestNginxAnswersAsTheServer(t *testing.T) {
 			name := x.method + " " + x.target + " from " + origin
 			f.wantAlike(name, a, direct)
 			wantSecured(t, name, a.header, direct.header, false)
+			if told := a.header.Get("X-Cache-Status") != ""; told != strings.HasPrefix(x.target, "/media/videos/") {
+				t.Errorf("%s: X-Cache-Status is %q", name, a.header.Get("X-Cache-Status"))
+			}
 			seen[a.status] = true
 		}
 	}

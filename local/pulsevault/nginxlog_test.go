@@ -100,6 +100,9 @@ func TestNginxWithoutTheServer(t *testing.T) {
 	for _, target := range []string{link, "/videos", "/health", "/media/videos/" + id + "/metadata"} {
 		a := f.do(503, "GET", target, nil, "Origin", "https://clinic.example")
 		wantSecured(t, target, a.header, nil, false)
+		if media := strings.HasPrefix(target, "/media/videos/"); media != (a.header.Get("X-Cache-Status") == "BYPASS") {
+			t.Errorf("%s: X-Cache-Status %q", target, a.header.Get("X-Cache-Status"))
+		}
 		if a.header.Get("Retry-After") == "" || a.header.Get("Cache-Control") != "no-store" || a.header.Get("Content-Type") != "application/json" ||
 			a.header.Get("Access-Control-Allow-Origin") != "https://clinic.example" || !strings.Contains(string(a.body), `"unavailable"`) {
 			t.Errorf("%s: %v %s", target, a.header, a.body)

@@ -115,8 +115,17 @@ func (f *front) restartElsewhere(folder, before string) {
 
 // A bad setting stops the start with one line that names it.
 func TestNginxSettingsAreChecked(t *testing.T) {
-	if env, err := rig.NginxSettings(t.Context(), nginxFolder); err != nil || env["RATE_UPLOAD"] != "10" || env["CORS_ORIGINS"] != "" {
-		t.Errorf("%v, %v", env, err)
+	env, err := rig.NginxSettings(t.Context(), nginxFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"RATE_UPLOAD": "10", "RATE_UPLOAD_BURST": "5", "RATE_API": "100", "RATE_API_BURST": "50", "RATE_MEDIA": "50", "RATE_MEDIA_BURST": "20", "RATE_CONNECTIONS": "10",
+		"MEDIA_CACHE_SIZE": "10g", "MEDIA_CACHE_TIME": "30d", "HTTP_REDIRECT": "false", "CORS_ORIGINS": "",
+	} {
+		if env[name] != value {
+			t.Errorf("%s is %q by default, want %q", name, env[name], value)
+		}
 	}
 	for _, setting := range []string{
 		"RATE_API=0", "RATE_API=10r/s", "RATE_API=1; }", "RATE_UPLOAD=\n10", "SERVER_NAME=a b", "HTTP_REDIRECT=yes", "HTTPS_PORT=https", "TLS_CERTIFICATE=relative", "TLS_CERTIFICATE=/a;b",
