@@ -38,6 +38,7 @@ var measurements = rig.Measurements[*bench]{
 	{Name: "upload", Run: measureUpload}, // and finalize, which needs an upload
 	{Name: "memory", Run: measureMemory},
 	{Name: "stream", Run: measureStream}, // and sign
+	{Name: "front", Run: measureFront},   // the same behind nginx
 	{Name: "auth", Run: measureAuth},     // against the same without
 	{Name: "verify", Run: measureVerify}, // the audit log
 	{Name: "functions", Run: measureFunctions},
