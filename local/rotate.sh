@@ -66,6 +66,7 @@ drop_previous() {
 begun() { [ -n "$(setting HMAC_SECRET_NEXT)" ] || [ "$(setting HMAC_ROTATED_AT)" = begun ]; }
 
 hmac() {
+  local next
   hand_out
   if begun; then
     say "a change that was cut off is ended now; run this again for another"
@@ -76,7 +77,8 @@ hmac() {
       say "done: only what the secret of now has signed is good"
       return
     fi
-    put HMAC_SECRET_NEXT "$(secret)"
+    next=$(secret) # set -e sees if there is none
+    put HMAC_SECRET_NEXT "$next"
     hand_out
   fi
   if [ -n "$(setting HMAC_SECRET_NEXT)" ]; then
@@ -109,9 +111,9 @@ accept() {
 }
 
 redis() {
-  local id
+  local id next
   running redis || fail "Redis is not of this stack, or does not run: change its password where it is, and REDIS_PASSWORD in .env"
-  [ -n "$(setting REDIS_PASSWORD_NEXT)$(setting REDIS_PASSWORD_PREVIOUS)" ] || put REDIS_PASSWORD_NEXT "$(secret)"
+  [ -n "$(setting REDIS_PASSWORD_NEXT)$(setting REDIS_PASSWORD_PREVIOUS)" ] || { next=$(secret); put REDIS_PASSWORD_NEXT "$next"; }
   hand_out
   if [ -n "$(setting REDIS_PASSWORD_NEXT)" ]; then
     accept + "$(setting REDIS_PASSWORD_NEXT)"

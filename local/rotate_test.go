@@ -105,6 +105,9 @@ func (i installed) rotate(args ...string) (said string, err error) {
 			i.t.Errorf("the secret %s is shown:\n%s\n%s", secret, log, out)
 		}
 	}
+	if err != nil {
+		return string(out), err
+	}
 	for name, mode := range map[string]os.FileMode{".env": 0o600, "secrets": 0o750, "secrets/hmac": 0o640, "secrets/redis": 0o750, "secrets/redis/password": 0o640} {
 		if info, err := os.Stat(filepath.Join(i.dir, name)); err != nil {
 			i.t.Error(err)
@@ -112,7 +115,7 @@ func (i installed) rotate(args ...string) (said string, err error) {
 			i.t.Errorf("%s has the mode %v", name, info.Mode())
 		}
 	}
-	return string(out), err
+	return string(out), nil
 }
 
 func (i installed) secrets() []string {
@@ -203,5 +206,17 @@ func TestRotateChangesThePasswordOfRedis(t *testing.T) {
 	told := regexp.MustCompile(`ACL SETUSER default (\S+)`).FindAllStringSubmatch(i.read("log"), -1)
 	if len(told) != 2 || told[0][1] != "#"+sum(now) || told[1][1] != "!"+sum(redisBefore) {
 		t.Errorf("Redis was told %q", told)
+	}
+}
+
+// Where no secret can be made, nothing is changed, and nobody is told that it was.
+func TestRotateMakesNoEmptySecret(t *testing.T) {
+	for _, what := range []string{"hmac", "redis"} {
+		i := newInstalled(t, "HMAC_SECRET="+first)
+		i.write("openssl", "#!/bin/sh\nexit 1\n")
+		before := i.read(".env")
+		if said, err := i.rotate(what); err == nil || strings.Contains(said, "done") || i.read(".env") != before {
+			t.Errorf("%s: %v, %s\n%s", what, err, said, i.read(".env"))
+		}
 	}
 }

@@ -115,7 +115,7 @@ cpus() {
 }
 
 write_settings() {
-  local name line
+  local name line network
   if [ ! -f .env ]; then
     cp .env.example .env
     docker volume inspect "$(project)_grafana-data" >/dev/null 2>&1 &&
@@ -128,11 +128,9 @@ write_settings() {
   want GRAFANA_ADMIN_PASSWORD "$(openssl rand -hex 16)"
   want SERVER_NAME "$(hostname -f 2>/dev/null || hostname)"
   want TLS_DIR ./tls
-  if [ "$(id -u)" = 0 ]; then want TLS_GID 101; else want TLS_GID "$(id -g)"; fi
-  if [ "$(id -u)" = 0 ]; then want SECRETS_GID 10001; else want SECRETS_GID "$(id -g)"; fi
-  [ -n "$(setting FRONT_NETWORK)" ] || put FRONT_NETWORK "$(free_network)"
-  want SERVER_CPUS "$(cpus 2)"
-  want WORKER_CPUS "$(cpus 2)"
+  if [ "$(id -u)" = 0 ]; then want TLS_GID 101; want SECRETS_GID 10001; else want TLS_GID "$(id -g)"; want SECRETS_GID "$(id -g)"; fi
+  [ -n "$(setting FRONT_NETWORK)" ] || { network=$(free_network); put FRONT_NETWORK "$network"; } # set -e sees what fails in the first
+  for name in SERVER_CPUS WORKER_CPUS; do want $name "$(cpus 2)"; done
   put VERSION "$(version)"
   while IFS= read -r line; do # settings that are new since .env was written
     name=${line%%=*}
@@ -140,7 +138,14 @@ write_settings() {
   done < <(grep '^[A-Z_]*=' .env.example)
   same_password
   write_secrets
+  own_group
   say "settings    .env (mode 0600)"
+}
+
+# own_group: some distributions put everybody into one group.
+own_group() {
+  [ "$(id -u)" = 0 ] || [ "$(id -gn)" = "$(id -un)" ] || [ "$(setting SECRETS_GID)" != "$(id -g)" ] ||
+    warn "whoever is in the group $(id -gn) may read the secrets: set SECRETS_GID and TLS_GID in .env to a group of your own, and chgrp privkey.pem"
 }
 
 # same_password: a Redis that runs would refuse one that was only written into .env.

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -56,6 +57,38 @@ func TestSetupLooksAtTheMachine(t *testing.T) {
 				t.Errorf("%v; it asked for %s, and .env is\n%s", err, asked, after)
 			}
 		})
+	}
+}
+
+// Where no network is free, setup ends, and starts nothing on one that others use.
+func TestSetupWantsANetworkOfItsOwn(t *testing.T) {
+	b := unpacked(t)
+	for name, change := range map[string][2]string{"bin/docker": {"load*)", "\"network create\"*) exit 1 ;;\nload*)"}, ".env": {"FRONT_NETWORK=172.30.61", "FRONT_NETWORK="}} {
+		path := filepath.Join(b.dir, name)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), change[0], change[1], 1)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said, asked := b.setup(t); !strings.Contains(said, "set FRONT_NETWORK in .env") || strings.Contains(asked, "compose up") {
+		t.Errorf("it said:\n%s\nand asked for:\n%s", said, asked)
+	}
+}
+
+// Where everybody is in one group, who sets PulseVault up is told that everybody may read its secrets.
+func TestSetupTellsWhoMayReadTheSecrets(t *testing.T) {
+	for group, told := range map[string]bool{"users": true, "alice": false} {
+		b := unpacked(t)
+		id := fmt.Sprintf("#!/bin/sh\ncase $1 in -u) echo 1000 ;; -g) echo %d ;; -un) echo alice ;; -gn) echo %s ;; esac\n", os.Getgid(), group)
+		if err := os.WriteFile(filepath.Join(b.dir, "bin/id"), []byte(id), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if said, _ := b.setup(t); strings.Contains(said, "in the group users may read the secrets") != told || !strings.Contains(said, "settings    .env") {
+			t.Errorf("in the group %s it says\n%s", group, said)
+		}
 	}
 }
 

@@ -82,8 +82,8 @@ func (b *bench) startNginx(ctx context.Context, program, dir string) (*plainServ
 		return nil, err
 	}
 	s := &plainServer{name: "nginx", host: "127.0.0.1:" + port}
-	home := filepath.Join(b.dir, "nginx")
-	if err := os.Mkdir(home, 0o750); err != nil {
+	home, err := os.MkdirTemp(b.dir, "nginx-")
+	if err != nil {
 		return nil, err
 	}
 	config := filepath.Join(home, "nginx.conf")
