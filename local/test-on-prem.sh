@@ -7,7 +7,7 @@
 #
 #   local/test-on-prem.sh        (make test-on-prem)
 #
-# ONLY   which parts after the set-up, such as "checks plays"      checks plays kill upgrade rotate drill fill
+# ONLY   which parts after the set-up, such as "checks plays"      checks scale plays kill upgrade rotate drill fill
 # KEEP   yes leaves the stack running, and says where                          no
 # LOG    the file in which the output of the builds is kept                    one that is removed
 set -euo pipefail
@@ -15,7 +15,7 @@ LC_ALL=C
 export LC_ALL
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-ONLY=${ONLY:-checks plays kill upgrade rotate drill fill}
+ONLY=${ONLY:-checks scale plays kill upgrade rotate drill fill}
 PROJECT=pulsevault-test-$$
 T=$(mktemp -d "${TMPDIR:-/tmp}/$PROJECT.XXXXXX")
 LOG=${LOG:-$T/log}
@@ -85,6 +85,20 @@ setup() {
   return 1
 }
 
+# scaled N: has so many workers, of which Prometheus reads each.
+scaled() {
+  local seen=none
+  docker compose up --detach --wait --no-recreate --no-deps --scale "transcode-worker=$1" transcode-worker >>"$LOG" 2>&1
+  for _ in $(seq 60); do
+    seen=$(curl --silent --get "http://127.0.0.1:${FREE[4]}/api/v1/query" --data-urlencode 'query=sum(up{job="transcode-worker"}) == count(up{job="transcode-worker"})' |
+      sed -n 's/.*"\([0-9]*\)"\]}.*/\1/p')
+    [ "$seen" != "$1" ] || break
+    sleep 2
+  done
+  echo "$(docker compose ps --quiet --status running transcode-worker | wc -l) workers, of which Prometheus reads ${seen:-none}"
+  [ "$(docker compose ps --quiet --status running transcode-worker | wc -l)" -eq "$1" ] && [ "$seen" = "$1" ]
+}
+
 say "a stack of its own: $PROJECT"
 mkdir "$T/stack"
 git ls-files -z --cached --others --exclude-standard | grep -zv '^\.tools' | xargs -0 tar -c | tar -x -C "$T/stack"
@@ -118,6 +132,10 @@ failed=0
 if wanted checks; then
   say "make infrastructure"
   local/infrastructure.sh || failed=1
+fi
+if wanted scale; then
+  say "three workers, and two again"
+  { scaled 3 && scaled 2; } || failed=1
 fi
 if wanted plays; then
   say "2,000 plays a minute through nginx (all from one address, whose limits are raised for it)"
