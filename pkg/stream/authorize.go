@@ -102,17 +102,12 @@ func (s *Streamer) authorize(h http.Header, r *http.Request) error {
 
 // look looks at a file of a video that is there.
 func (s *Streamer) look(ctx context.Context, id vault.VideoID, name string) (fs.FileInfo, error) {
-	if _, err := s.facts(ctx, id); vault.KindOf(err) == vault.NotFound {
-		return nil, errNoMedia()
-	} else if err != nil {
+	if _, err := s.served(ctx, id); err != nil {
 		return nil, err
 	}
 	info, err := s.Media.Stat(ctx, media.VideoKey(id)+"/"+name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoMedia()
-	}
 	if err != nil {
-		return nil, fmt.Errorf("look at media %s: %w", name, err)
+		return nil, unread("look at media", name, err)
 	}
 	return info, nil
 }

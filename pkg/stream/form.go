@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -61,21 +60,15 @@ func marked(uri string) string { return mark + uri + mark }
 func (s *Streamer) form(ctx context.Context, id vault.VideoID, name string) (*form, error) {
 	key := media.VideoKey(id) + "/" + name
 	version, err := s.Media.Stamp(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoMedia()
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, unread("read", name, err)
 	}
 	if f, ok := s.forms.get(key, version); ok {
 		return f, nil
 	}
 	data, version, err := s.Media.Read(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoMedia()
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, unread("read", name, err)
 	}
 	f, err := makeForm(name, data)
 	if err != nil {

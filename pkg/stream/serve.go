@@ -55,6 +55,23 @@ func errNoMedia() error {
 	return vault.Errorf(vault.NotFound, "media_not_found", "there is no such media; it may not be ready yet: ask for renditions")
 }
 
+// served is what is known of a video whose files may be served. Of one that was deleted they may be going.
+func (s *Streamer) served(ctx context.Context, id vault.VideoID) (facts, error) {
+	video, err := s.facts(ctx, id)
+	if err != nil && vault.KindOf(err) == vault.NotFound {
+		return facts{}, errNoMedia()
+	}
+	return video, err
+}
+
+// unread is what it means that a file cannot be had.
+func unread(doing, name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoMedia()
+	}
+	return fmt.Errorf("%s %s: %w", doing, name, err)
+}
+
 // file is one that is open to be served.
 type file struct {
 	media.Object
@@ -64,19 +81,13 @@ type file struct {
 
 // open opens a file of a video that is there. The caller closes it.
 func (s *Streamer) open(ctx context.Context, id vault.VideoID, name string) (file, error) {
-	video, err := s.facts(ctx, id)
-	if err != nil && vault.KindOf(err) == vault.NotFound { // it was deleted, and its files may be going
-		return file{}, errNoMedia()
-	}
+	video, err := s.served(ctx, id)
 	if err != nil {
 		return file{}, err
 	}
 	f, err := s.Media.Open(ctx, media.VideoKey(id)+"/"+name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return file{}, errNoMedia()
-	}
 	if err != nil {
-		return file{}, fmt.Errorf("open media %s: %w", name, err)
+		return file{}, unread("open media", name, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
