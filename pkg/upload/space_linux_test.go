@@ -12,7 +12,7 @@ import (
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skipf("cannot mount a small file system here, which needs root: %v; TestDeviceFull shows the rest", err)
+		t.Skipf("NOT TESTED: cannot mount a small file system here, which needs root: %v; TestDeviceFull shows the rest", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
