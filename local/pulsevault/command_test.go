@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -95,12 +96,26 @@ func TestReadyNamesWhatIsDown(t *testing.T) {
 	root := t.TempDir()
 	c := client{t, start(t, "serve", root).url}
 	c.do(200, "GET", "/readyz", nil)
-	if err := os.Rename(filepath.Join(root, "audit"), filepath.Join(root, "moved")); err != nil {
-		t.Fatal(err)
-	}
+	replaceByFile(t, filepath.Join(root, "audit"))
 	if a := c.do(503, "GET", "/readyz", nil); !bytes.Contains(a.body, []byte(`"audit":"down"`)) || bytes.Contains(a.body, []byte(root)) {
 		t.Errorf("readyz %s", a.body)
 	}
+}
+
+// replaceByFile puts a file where the audit log is. A folder that is only gone, a server that has something to write makes
+// anew, perhaps before the file is there.
+func replaceByFile(t *testing.T, dir string) {
+	t.Helper()
+	var err error
+	for i := range 100 {
+		if err = os.Rename(dir, fmt.Sprint(dir, "-moved-", i)); err != nil {
+			t.Fatal(err)
+		}
+		if err = os.WriteFile(dir, nil, 0o600); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
 }
 
 func TestUnknownAddressesAndMethods(t *testing.T) {
