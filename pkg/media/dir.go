@@ -41,20 +41,24 @@ func (d *Dir) Init() error {
 // Path is where a key's bytes are on this machine, for programs that want a file.
 func (d *Dir) Path(key string) (string, error) {
 	area, rest, _ := strings.Cut(key, "/")
-	if rest == "" || !filepath.IsLocal(filepath.FromSlash(rest)) {
+	folder, local := d.area(area), filepath.FromSlash(rest)
+	if folder == "" || rest == "" || !filepath.IsLocal(local) {
 		return "", fmt.Errorf("media: %q is no key", key)
 	}
-	switch area {
+	return folder + string(filepath.Separator) + local, nil // filepath.Join would look through all of it once more, per request
+}
+
+// area is the directory of the keys that begin with name; empty if there is none.
+func (d *Dir) area(name string) string {
+	switch name {
 	case "videos":
-		return filepath.Join(d.Videos, filepath.FromSlash(rest)), nil
+		return d.Videos
 	case "pending":
-		return filepath.Join(d.Pending, filepath.FromSlash(rest)), nil
+		return d.Pending
 	case "auth":
-		if d.Auth != "" {
-			return filepath.Join(d.Auth, filepath.FromSlash(rest)), nil
-		}
+		return d.Auth
 	}
-	return "", fmt.Errorf("media: %q is no key", key)
+	return ""
 }
 
 // Open opens a file.
