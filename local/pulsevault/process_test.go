@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +22,15 @@ import (
 // binary is pulsevault, built with its failpoints.
 var binary string
 
+// idlers is how many tests go on at a time beyond one for each processor: they wait for other processes, and for the ten
+// seconds after which a task that failed is tried again.
+const idlers = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+idlers)) // which is a number
+	}
 	dir, err := os.MkdirTemp("", "pulsevault-test-*")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
