@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"pulsevault/pkg/freeport"
 	"pulsevault/pkg/redisdb"
 	"pulsevault/pkg/redisdb/redistest"
 )
@@ -164,12 +165,10 @@ func startRedisOfTheStack(t *testing.T, passwords string) (address, users string
 	}
 	services, _ := composed(t)
 	command, dir := services["redis"].Command, t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = l.Addr().String()
-	_ = l.Close()
 	file := filepath.Join(dir, "password")
 	if err := os.WriteFile(file, []byte(passwords), 0o600); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"pulsevault/local/bench/rig"
+	"pulsevault/pkg/freeport"
 )
 
 // plainServer is a server that does nothing but send files, in a process of its own.
@@ -54,11 +54,11 @@ func (b *bench) startPlain(ctx context.Context, dir string) (servers []*plainSer
 	if err != nil {
 		return nil, err
 	}
-	port, err := rig.FreePort()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	bare := &plainServer{"http.ServeContent", "127.0.0.1:" + port, exec.CommandContext(ctx, self)}
+	bare := &plainServer{"http.ServeContent", address, exec.CommandContext(ctx, self)}
 	bare.cmd.Env = []string{bareDir + "=" + dir, bareHost + "=" + bare.host}
 	if err := bare.start(); err != nil {
 		return nil, err
@@ -77,11 +77,11 @@ func (b *bench) startPlain(ctx context.Context, dir string) (servers []*plainSer
 }
 
 func (b *bench) startNginx(ctx context.Context, program, dir string) (*plainServer, error) {
-	port, err := rig.FreePort()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	s := &plainServer{name: "nginx", host: "127.0.0.1:" + port}
+	s := &plainServer{name: "nginx", host: address}
 	home, err := os.MkdirTemp(b.dir, "nginx-")
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"pulsevault/local/bench/rig"
+	"pulsevault/pkg/freeport"
 )
 
 // nginxFolder is the configuration of what stands before a server, below the folder in which this program is run.
@@ -84,11 +85,11 @@ func (s *plainServer) fill(ctx context.Context, l load) error {
 func (b *bench) startFront(ctx context.Context, server string) (*plainServer, error) {
 	var listen []string
 	for range 3 {
-		port, err := rig.FreePort()
+		address, err := freeport.Address()
 		if err != nil {
 			return nil, err
 		}
-		listen = append(listen, "127.0.0.1:"+port)
+		listen = append(listen, address)
 	}
 	folder := filepath.Join(b.dir, "before")
 	err := errors.Join(os.Mkdir(folder, 0o750), rig.RenderNginx(ctx, nginxFolder, folder,

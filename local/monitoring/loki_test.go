@@ -104,14 +104,14 @@ func (s *stack) push(sent []*entry) error {
 // logQL asks Loki for the time that a panel shows.
 func (s *stack) logQL(query string) (shown, error) {
 	return ask("http://"+s.loki+"/loki/api/v1/query_range", url.Values{
-		"query": {query}, "start": {unix(begun())}, "end": {unix(time.Now())}, "step": {"5"}, "limit": {"1000"},
+		"query": {query}, "start": {unix(begun)}, "end": {unix(time.Now())}, "step": {"5"}, "limit": {"1000"},
 	})
 }
 
 // wantStreams fails unless the streams are few, and are known by nothing but the labels that are agreed.
 func (s *stack) wantStreams(t *testing.T) {
 	var answer struct{ Data []map[string]string }
-	if err := get("http://"+s.loki+"/loki/api/v1/series?"+url.Values{"match[]": {`{service=~".+"}`}, "start": {unix(begun())}}.Encode(), &answer); err != nil {
+	if err := get("http://"+s.loki+"/loki/api/v1/series?"+url.Values{"match[]": {`{service=~".+"}`}, "start": {unix(begun)}}.Encode(), &answer); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(answer.Data); n < 10 || n > 40 {

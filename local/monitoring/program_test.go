@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"pulsevault/local/bench/rig"
+	"pulsevault/pkg/freeport"
 )
 
 // binary is pulsevault.
@@ -151,11 +151,11 @@ func (p *program) awaitAnswer(t *testing.T, url string) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	port, err := rig.FreePort()
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return net.JoinHostPort("127.0.0.1", port)
+	return address
 }
 
 func installed(name string) bool {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"pulsevault/pkg/media/mediatest"
 )
@@ -136,7 +135,7 @@ func wantNothingOfAPiece(p place, sent int) {
 func (p place) awaitBytes(want int) {
 	p.t.Helper()
 	kept := int64(0)
-	for range 1200 {
+	enough := func() bool {
 		kept = 0
 		_ = filepath.WalkDir(p.kept, func(_ string, e fs.DirEntry, err error) error { // files come and go meanwhile
 			if err == nil && e.Type().IsRegular() {
@@ -146,12 +145,11 @@ func (p place) awaitBytes(want int) {
 			}
 			return nil
 		})
-		if kept >= int64(want) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+		return kept >= int64(want)
 	}
-	p.t.Fatalf("%d bytes are kept, want %d", kept, want)
+	if !comesTrue(enough) {
+		p.t.Fatalf("%d bytes are kept, want %d", kept, want)
+	}
 }
 
 // waiting is a body of which no more comes before a channel is closed.

@@ -18,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"pulsevault/pkg/hls"
 	"pulsevault/pkg/storyboard"
@@ -157,16 +156,13 @@ func (c client) status(videoID string) string {
 func (c client) await(videoID, want string) {
 	c.t.Helper()
 	status := ""
-	for range 1200 {
-		if status = c.status(videoID); status == want {
-			return
-		}
-		if status == "transcode_failed" || status == "transcoded" {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
+	comesTrue(func() bool {
+		status = c.status(videoID)
+		return status == want || status == "transcode_failed" || status == "transcoded"
+	})
+	if status != want {
+		c.t.Fatalf("the video is %s, want %s", status, want)
 	}
-	c.t.Fatalf("the video is %s, want %s", status, want)
 }
 
 // wantOriginal compares the stored original with what was sent.

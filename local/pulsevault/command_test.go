@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"pulsevault/pkg/redisdb"
 )
@@ -212,19 +211,18 @@ func awaitHeads(t *testing.T, root string) {
 	client := redisdb.Open(opts)
 	defer func() { _ = client.Close() }()
 	var end, beside, inRedis struct{ Seq uint64 }
-	for range 600 {
+	follow := func() bool {
 		logs, _ := filepath.Glob(filepath.Join(root, "audit", "access-*.log"))
 		log, _ := os.ReadFile(logs[len(logs)-1])
 		lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
 		head, _ := os.ReadFile(filepath.Join(root, "audit", "heads", "access.json"))
 		kept, _, _ := redisdb.Heads{Client: client}.Head(t.Context(), "access")
 		_, _, _ = json.Unmarshal(lines[len(lines)-1], &end), json.Unmarshal(head, &beside), json.Unmarshal(kept, &inRedis)
-		if end.Seq > 0 && beside == end && inRedis == end {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+		return end.Seq > 0 && beside == end && inRedis == end
 	}
-	t.Fatalf("the heads do not follow: the log ends with %d, kept are %d and %d", end.Seq, beside.Seq, inRedis.Seq)
+	if !comesTrue(follow) {
+		t.Fatalf("the heads do not follow: the log ends with %d, kept are %d and %d", end.Seq, beside.Seq, inRedis.Seq)
+	}
 }
 
 func wantFound(t *testing.T, root string) {

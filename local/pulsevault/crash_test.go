@@ -61,19 +61,15 @@ func killAtEach(t *testing.T, arrows []string, clip string, settings ...string) 
 func (p *process) awaitDeath(arrow string) {
 	p.t.Helper()
 	if p.cmd.Args[1] != "emulate" {
-		if !p.ended(30 * time.Second) {
+		if !p.ended(patience) {
 			p.t.Fatalf("the server never came to %s", arrow)
 		}
 		return
 	}
-	for range 600 {
-		if p.functionDied() {
-			p.stop()
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !comesTrue(p.functionDied) {
+		p.t.Fatalf("no function came to %s", arrow)
 	}
-	p.t.Fatalf("no function came to %s", arrow)
+	p.stop()
 }
 
 // functionDied reports whether a process of a function has ended by itself. Its host goes on, and calls it again by and by.
@@ -119,7 +115,7 @@ func TestFinalizeGoesOnWithoutItsClient(t *testing.T) {
 				first := start(t, "serve", root, "PULSEVAULT_FAILPOINT="+arrow, "TRANSCODE_ENABLED="+enabled)
 				s := &story{client: client{t, first.url}, content: content}
 				_ = s.goOn()
-				if !first.ended(30 * time.Second) {
+				if !first.ended(patience) {
 					t.Fatalf("the server never came to %s", arrow)
 				}
 				second := start(t, "serve", root)
@@ -140,13 +136,13 @@ func TestFinalizeGoesOnWithoutItsClient(t *testing.T) {
 
 func awaitFile(t *testing.T, path string) {
 	t.Helper()
-	for range 1200 {
-		if _, err := os.Stat(path); err == nil {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	there := func() bool {
+		_, err := os.Stat(path)
+		return err == nil
 	}
-	t.Fatalf("%s does not come", filepath.Base(path))
+	if !comesTrue(there) {
+		t.Fatalf("%s does not come", filepath.Base(path))
+	}
 }
 
 // recordedVideo reads from the one upload's record which video it is to become.
@@ -251,13 +247,9 @@ func wantTidy(t *testing.T, root string) {
 			}
 		}
 	}
-	for range 300 {
-		if look(); len(left) == 0 {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+	if !comesTrue(func() bool { look(); return len(left) == 0 }) {
+		t.Errorf("left behind: %v", left)
 	}
-	t.Errorf("left behind: %v", left)
 }
 
 // wantOnce fails the test unless the audit log tells of exactly one event of a kind, be it in two entries.

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 const (
@@ -254,15 +253,8 @@ func wantCounted(t *testing.T, both []client) {
 		`pulsevault_queue_tasks{queue="transcode",state="pending"}`:  0,
 	} {
 		for n, c := range both {
-			got := 0.0
-			for range 100 { // a task ends after the video's record says so
-				if got = metric(t, c, name); got == want {
-					break
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
-			if got != want {
-				t.Errorf("%s is %s of server %d, want %v", name, strconv.FormatFloat(got, 'g', -1, 64), n+1, want)
+			if !comesTrue(func() bool { return c.metric(name) == want }) { // a task ends after the video's record says so
+				t.Errorf("%s is %s of server %d, want %v", name, strconv.FormatFloat(metric(t, c, name), 'g', -1, 64), n+1, want)
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // deleteArrows are the places between two writes of a deletion.
@@ -56,12 +55,7 @@ func (s *story) wantDeleted(link string) {
 		a, err := s.try(method, target, nil)
 		return err == nil && a.status == http.StatusNotFound
 	}
-	for range 900 {
-		if gone("GET", "/videos/"+s.videoID) && gone("GET", link) {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	comesTrue(func() bool { return gone("GET", "/videos/"+s.videoID) && gone("GET", link) })
 	if !gone("GET", "/videos/"+s.videoID) || !gone("GET", link) || !gone("DELETE", "/videos/"+s.videoID) {
 		s.t.Error("the video is still there")
 	}
@@ -71,24 +65,23 @@ func (s *story) wantDeleted(link string) {
 func wantNothingOf(t *testing.T, p place, id string) {
 	t.Helper()
 	var left []string
-	for range 900 {
+	nothing := func() bool {
 		left = nil
 		for _, pattern := range []string{"videos/" + id + "/*", "videos/.deleted-" + id, "pending/" + id} {
 			paths, _ := filepath.Glob(filepath.Join(p.kept, pattern))
 			left = append(left, paths...)
 		}
 		intent, _ := os.ReadFile(filepath.Join(p.kept, "pending", "deletions", id))
-		if len(left) == 0 && strings.Contains(string(intent), `"goneAt"`) {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+		return len(left) == 0 && strings.Contains(string(intent), `"goneAt"`)
 	}
-	t.Errorf("left behind: %v", left)
+	if !comesTrue(nothing) {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 // A video is deleted while a worker is at it, whole or in pieces. The worker lets go, publishes nothing, and leaves nothing.
 func TestDeletedWhileItIsTranscoded(t *testing.T) {
-	content, err := os.ReadFile(longClip(t, 15))
+	content, err := os.ReadFile(longClip(t, 60)) // so that it is deleted before it is done
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,9 +29,7 @@ func TestHealthcheckSaysWhatTheServerSays(t *testing.T) {
 	if code, out := check(nil); code != 1 || !strings.Contains(out, "--addr") { // PORT=0
 		t.Errorf("no port: exit status %d, said %q", code, out)
 	}
-	if err := os.Rename(filepath.Join(root, "audit"), filepath.Join(root, "moved")); err != nil {
-		t.Fatal(err)
-	}
+	replaceByFile(t, filepath.Join(root, "audit"))
 	if code, out := check(nil, "--addr", addr); code != 1 || out != "pulsevault: not ready: down are audit\n" {
 		t.Errorf("without the audit log: exit status %d, said %q", code, out)
 	}

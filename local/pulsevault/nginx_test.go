@@ -16,9 +16,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"pulsevault/local/bench/rig"
+	"pulsevault/pkg/freeport"
 	"pulsevault/pkg/media"
 )
 
@@ -87,12 +87,11 @@ func withKey(t *testing.T, host, key string) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 const nginxFolder = "../../nginx"
@@ -152,14 +151,16 @@ func (f *front) startNginx(folder string) {
 			f.t.Logf("nginx said:\n%s", f.said(&f.problems))
 		}
 	})
-	for range 200 {
-		if c, err := net.Dial("tcp", f.inside); err == nil {
+	listens := func() bool {
+		c, err := net.Dial("tcp", f.inside)
+		if err == nil {
 			_ = c.Close()
-			return
 		}
-		time.Sleep(20 * time.Millisecond)
+		return err == nil
 	}
-	f.t.Fatalf("nginx does not listen:\n%s", f.said(&f.problems))
+	if !comesTrue(listens) {
+		f.t.Fatalf("nginx does not listen:\n%s", f.said(&f.problems))
+	}
 }
 
 func (f *front) collect(s *bufio.Scanner, to *bytes.Buffer) {

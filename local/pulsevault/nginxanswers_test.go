@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // differs are the headers that nginx sets in its own way, or that only one of the two has.
@@ -140,14 +139,10 @@ func TestNginxPassesUploadsOn(t *testing.T) {
 	}()
 	_, _ = w.Write(make([]byte, size/2))
 	path := filepath.Join(f.root, "uploads", filepath.Base(location))
-	arrived := false
-	for range 200 {
-		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
-			arrived = true
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	arrived := comesTrue(func() bool {
+		info, err := os.Stat(path)
+		return err == nil && info.Size() > 0
+	})
 	_, _ = w.Write(make([]byte, size/2))
 	_ = w.Close()
 	if a := <-done; a.status != http.StatusNoContent || !arrived {

@@ -46,7 +46,8 @@ func TestNginxLogsNoTokens(t *testing.T) {
 	if a := f.do(503, "GET", link, nil); a.header.Get("Retry-After") == "" {
 		t.Errorf("%v", a.header)
 	}
-	lines := f.lines()
+	var lines []accessLine
+	comesTrue(func() bool { lines = f.lines(); return lines[len(lines)-1].Status == 503 })
 	last := lines[len(lines)-1]
 	if last.Status != 503 || last.Method != "GET" || !strings.HasSuffix(last.Path, "/hls/240p_000.ts") || last.Client != "127.0.0.0" {
 		t.Errorf("%+v", last)

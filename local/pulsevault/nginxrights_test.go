@@ -49,7 +49,7 @@ func TestNginxGivesNothingFromTheCacheWithoutARight(t *testing.T) {
 	f.wantRefused("a revoked key", 401, guest)
 	f.wantRefused("an expired link", 401, brief)
 	f.wantRefused("a bound link", 401, bound, "X-Forwarded-For", "198.51.100.7")
-	f.wantRefused("no such file", 404, f.signFor(id, "hls/240p_999.ts", f.key, ""))
+	f.wantRefused("no such file", 404, f.signFor(id, "hls/240p_999.ts", f.key, `,"expiresIn":600`))
 	if a := f.do(200, "GET", link, nil); a.header.Get("X-Cache-Status") != "HIT" {
 		t.Errorf("%v", a.header)
 	}

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // longClip makes a video of so many seconds that cannot be copied, and costs little to encode.
@@ -56,11 +55,10 @@ func (c client) metric(series string) float64 {
 func TestShortVideosGoFirst(t *testing.T) {
 	root := t.TempDir()
 	c := client{t, start(t, "serve", root, "PIECE_SECONDS=6", "WORKER_CONCURRENCY=1").url}
+	brief := shortClip(t) // made before, for it takes its time
 	long := c.send(longClip(t, 240))
-	for c.metric(`pulsevault_transcode_pieces_total{result="success"}`) == 0 {
-		time.Sleep(20 * time.Millisecond)
-	}
-	short := c.send(shortClip(t))
+	comesTrue(func() bool { return c.metric(`pulsevault_transcode_pieces_total{result="success"}`) > 0 })
+	short := c.send(brief)
 	c.await(short, "transcoded")
 	if status := c.status(long); status != "transcoding" {
 		t.Errorf("the long video is %s", status)

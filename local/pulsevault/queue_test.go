@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // listed is what queue --json says.
@@ -140,23 +139,19 @@ func endlessFFmpeg(t *testing.T) string {
 // awaitTask waits until the one task is in a state.
 func awaitTask(t *testing.T, root, state string) {
 	t.Helper()
-	for range 300 {
-		if tasks := listTasks(t, root).Tasks; len(tasks) == 1 && tasks[0].State == state {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+	is := func() bool {
+		tasks := listTasks(t, root).Tasks
+		return len(tasks) == 1 && tasks[0].State == state
 	}
-	t.Fatalf("no task is %s: %+v", state, listTasks(t, root).Tasks)
+	if !comesTrue(is) {
+		t.Fatalf("no task is %s: %+v", state, listTasks(t, root).Tasks)
+	}
 }
 
 // awaitStatus waits for a status, whatever it is before.
 func awaitStatus(c client, id, want string) {
 	c.t.Helper()
-	for range 600 {
-		if c.status(id) == want {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+	if !comesTrue(func() bool { return c.status(id) == want }) {
+		c.t.Fatalf("the video is %s, want %s", c.status(id), want)
 	}
-	c.t.Fatalf("the video is %s, want %s", c.status(id), want)
 }

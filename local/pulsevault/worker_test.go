@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"pulsevault/pkg/redisdb/redistest"
 )
@@ -15,16 +14,15 @@ var tellsAt = regexp.MustCompile(`health and metrics are told" addr=(\S+)`)
 func monitored(t *testing.T, root string, settings ...string) (p *process, url string) {
 	t.Helper()
 	p = start(t, "worker", root, append(settings, "METRICS_ADDR=127.0.0.1:0")...)
-	for range 600 {
-		if m := tellsAt.FindStringSubmatch(p.said()); m != nil {
-			return p, "http://" + m[1]
-		}
-		if p.ended(50 * time.Millisecond) {
-			break
-		}
+	var m []string
+	comesTrue(func() bool {
+		m = tellsAt.FindStringSubmatch(p.said())
+		return m != nil || p.ended(0)
+	})
+	if m == nil {
+		t.Fatalf("the worker does not tell:\n%s", p.said())
 	}
-	t.Fatalf("the worker does not tell:\n%s", p.said())
-	return nil, ""
+	return p, "http://" + m[1]
 }
 
 // A worker with an address of its own says whether it is well and what it does, and ends in order; one whose address is taken

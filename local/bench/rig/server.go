@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"pulsevault/pkg/freeport"
 )
 
 // Server is a PulseVault of our own, on a folder of its own.
@@ -32,11 +34,12 @@ func Start(ctx context.Context, binary, folder string, settings ...string) (*Ser
 	if err := os.Mkdir(folder, 0o750); err != nil {
 		return nil, err
 	}
-	port, err := FreePort()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://127.0.0.1:" + port, output: &tail{}, exited: make(chan struct{})}
+	_, port, _ := net.SplitHostPort(address)
+	s := &Server{URL: "http://" + address, output: &tail{}, exited: make(chan struct{})}
 	s.cmd = exec.CommandContext(ctx, binary, "serve")
 	s.cmd.Dir = folder // where there is no .env
 	s.cmd.Env = append(Inherited("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "TEMP"), "HOST=127.0.0.1", "PORT="+port, "MEDIA_ROOT="+folder)
@@ -167,16 +170,6 @@ func (s *Server) Running() bool {
 
 // PID is the server's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
-
-// FreePort names a port that nobody listens on.
-func FreePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
-}
 
 // Inherited takes these variables over, and no setting of ours that may stand in the environment.
 func Inherited(names ...string) []string {

@@ -3,7 +3,6 @@ package mediatest
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/uuid"
 
+	"pulsevault/pkg/freeport"
 	"pulsevault/pkg/media"
 )
 
@@ -31,12 +31,10 @@ func StartS3(t *testing.T) S3 {
 	t.Helper()
 	program := findVersitygw(t)
 	s := S3{Region: "eu-central-1", AccessKey: "AKIAEXAMPLE", Secret: "an example of a secret", dir: t.TempDir()}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	_ = listener.Close()
 	s.Endpoint = "http://" + address
 	cmd := exec.Command(program, "--port", address, "--region", s.Region, "--quiet", "posix", s.dir)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.Secret)

@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"pulsevault/pkg/freeport"
 	"pulsevault/pkg/redisdb"
 )
 
@@ -53,11 +53,11 @@ func Logger(t *testing.T) *slog.Logger {
 
 // Server is a redis-server.
 type Server struct {
-	Dir  string // what it keeps on disk
-	t    *testing.T
-	args []string
-	port int
-	cmd  *exec.Cmd
+	Dir     string // what it keeps on disk
+	t       *testing.T
+	args    []string
+	address string
+	cmd     *exec.Cmd
 }
 
 // Start runs a redis-server that keeps nothing on disk until the test ends. Without one installed the test is skipped.
@@ -72,7 +72,11 @@ func StartWith(t *testing.T, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("SKIPPED: no redis-server is installed, so nothing is proven on a real Redis")
 	}
-	s := &Server{Dir: t.TempDir(), t: t, args: args, port: freePort(t)}
+	address, err := freeport.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Dir: t.TempDir(), t: t, args: args, address: address}
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -80,20 +84,21 @@ func StartWith(t *testing.T, args ...string) *Server {
 
 // Options say how to reach it.
 func (s *Server) Options() redisdb.Options {
-	return redisdb.Options{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))}
+	return redisdb.Options{Addr: s.address}
 }
 
 // Restart starts it again after Stop: at the same address, and with what it has kept. It answers when that is loaded.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.Dir}, s.args...)...)
+	_, port, _ := net.SplitHostPort(s.address)
+	s.cmd = exec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir}, s.args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = io.Discard, io.Discard
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)
 	}
 	c := redisdb.Open(s.Options())
 	defer func() { _ = c.Close() }()
-	for end := time.Now().Add(5 * time.Second); c.Ping(context.Background()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); c.Ping(context.Background()).Err() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.t.Fatal("redis-server does not answer")
 		}
@@ -108,14 +113,4 @@ func (s *Server) Stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	s.cmd = nil
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
