@@ -126,6 +126,9 @@ func TestTheCertificateThatIsServed(t *testing.T) {
 // people must say who they are.
 func TestMonitoringOfAWorker(t *testing.T) {
 	a, _ := newApp(t, map[string]string{"AUTH_MODE": "apikey"})
+	if err := a.CanWork(t.Context()); err != nil { // ffmpeg is looked at for once; it may be slow to start
+		t.Fatal(err)
+	}
 	if strings.Contains(scrape(t, a, "/metrics"), "pulsevault_build_info") {
 		t.Error("everybody is told the version")
 	}
@@ -166,7 +169,7 @@ func TestTheAuditLogIsChecked(t *testing.T) {
 	checked := func(want func(findings, entries float64) bool) {
 		t.Helper()
 		var text string
-		for range 1000 {
+		for range 6000 {
 			text = scrape(t, a, "/metrics")
 			findings, found := metric(t, text, "pulsevault_audit_check_findings")
 			entries, _ := metric(t, text, "pulsevault_audit_check_entries")

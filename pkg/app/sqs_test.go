@@ -126,7 +126,7 @@ func workUntilDead(t *testing.T, a *app.App, s *sqstest.Server) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.RunWorker(ctx) }()
-	for end := time.Now().Add(20 * time.Second); len(s.DeadLetters()) == 0 || len(s.Bodies()) > 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(s.DeadLetters()) == 0 || len(s.Bodies()) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the task does not end")
 		}

@@ -85,7 +85,7 @@ func workOn(t *testing.T, at redisdb.Options) (begun <-chan struct{}) {
 // awaitTasks waits until there are four tasks in the list, each in another state: a state is noted after its handler has ended.
 func awaitTasks(t *testing.T, a *app.App) (list app.TaskList) {
 	t.Helper()
-	for range 600 {
+	for range 1200 {
 		var err error
 		if list, err = a.Tasks(t.Context(), 5); err != nil {
 			t.Fatal(err)

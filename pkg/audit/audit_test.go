@@ -196,11 +196,14 @@ func mkdir(t testing.TB, path ...string) {
 	}
 }
 
+// remove moves it away first, for files may come into a directory while it is removed.
 func remove(t testing.TB, path ...string) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(path...)); err != nil {
+	away := filepath.Join(t.TempDir(), "removed")
+	if err := os.Rename(filepath.Join(path...), away); err != nil {
 		t.Fatal(err)
 	}
+	_ = os.RemoveAll(away) // or with the test
 }
 
 // cut takes the last n lines off a file.

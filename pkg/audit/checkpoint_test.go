@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,9 +273,10 @@ func TestInspectBesideCheckpoints(t *testing.T) {
 	appendN(t, l, 1)
 	sign(t, l, s, audit.Stop)
 	var wg sync.WaitGroup
+	var made atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	wg.Go(func() {
-		for n := 0; ctx.Err() == nil; n++ {
+		for n := 0; ctx.Err() == nil && n < 20_000; n++ {
 			if err := l.Note(context.Background(), audit.Access, event(n)); err != nil {
 				t.Error(err)
 			}
@@ -285,9 +287,10 @@ func TestInspectBesideCheckpoints(t *testing.T) {
 			if _, err := l.Checkpoint(context.Background(), s, audit.Stop); err != nil {
 				t.Error(err)
 			}
+			made.Add(1)
 		}
 	})
-	for range 30 {
+	for n := 0; n < 30 || made.Load() < 3; n++ {
 		if r := inspect(t, dir, key); !r.OK() {
 			t.Fatalf("%s", r)
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pulsevault/pkg/transcode"
 	"pulsevault/pkg/vault"
@@ -22,6 +23,7 @@ type tasks struct {
 	mu    sync.Mutex
 	known map[string]bool
 	list  []vault.Task
+	busy  int // workers that are at a task
 	done  []vault.Task
 }
 
@@ -41,25 +43,47 @@ func (q *tasks) enqueue(_ context.Context, t vault.Task) error {
 	return nil
 }
 
-// take takes the first task, or the last.
-func (q *tasks) take(last bool) (t vault.Task, ok bool) {
+// take takes the first task, if there is one.
+func (q *tasks) take() (t vault.Task, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.takeAt(0)
+}
+
+// takeAt takes a task, if there are any. The lock is held.
+func (q *tasks) takeAt(i int) (t vault.Task, ok bool) {
 	if len(q.list) == 0 {
 		return t, false
-	}
-	i := 0
-	if last {
-		i = len(q.list) - 1
 	}
 	t = q.list[i]
 	q.list = slices.Delete(q.list, i, i+1)
 	return t, true
 }
 
+// next takes the first task for a worker, or the last. While others are at theirs, of which more may come, it waits.
+func (q *tasks) next(last bool) (t vault.Task, ok bool) {
+	for ; ; time.Sleep(time.Millisecond) {
+		q.mu.Lock()
+		i := 0
+		if last {
+			i = len(q.list) - 1
+		}
+		if t, ok = q.takeAt(i); ok {
+			q.busy++
+		}
+		idle := q.busy == 0
+		q.mu.Unlock()
+		if ok || idle {
+			return t, ok
+		}
+	}
+}
+
+// finish ends what next has begun.
 func (q *tasks) finish(t vault.Task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.busy--
 	delete(q.known, t.ID())
 	q.done = append(q.done, t)
 }
@@ -99,7 +123,7 @@ func (w *world) work(q *tasks, workers int) {
 	for n := range workers {
 		all.Go(func() {
 			for {
-				task, ok := q.take(n%2 == 1)
+				task, ok := q.next(n%2 == 1)
 				if !ok {
 					return
 				}
@@ -230,7 +254,7 @@ func TestAKilledWorkerCostsOnePiece(t *testing.T) {
 	}
 	var first vault.Task
 	for range 2 {
-		first, _ = q.take(false)
+		first, _ = q.take()
 		if err := w.perform(t.Context(), first, false); err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +293,7 @@ func TestJoinedOnce(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for range 3 {
-		task, _ := q.take(false)
+		task, _ := q.take()
 		all.Go(func() {
 			if err := w.perform(t.Context(), task, false); err != nil {
 				t.Error(err)
@@ -277,8 +301,9 @@ func TestJoinedOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	joining, ok := q.take(false)
-	if _, more := q.take(false); !ok || more || joining.Type != vault.JoinPieces {
+	atOnce := len(w.told.progress) // of which any may be told last
+	joining, ok := q.take()
+	if _, more := q.take(); !ok || more || joining.Type != vault.JoinPieces {
 		t.Fatalf("queued: %v, more %v", joining, more)
 	}
 	for range 2 {
@@ -295,7 +320,7 @@ func TestJoinedOnce(t *testing.T) {
 	wantPlayable(t, w.hls(id), "320x240", false, 20)
 	w.wantNothingLeft(id)
 	last := 0.0
-	for _, p := range w.told.progress {
+	for _, p := range w.told.progress[atOnce:] {
 		if p < last {
 			t.Errorf("progress goes back: %v", w.told.progress)
 		}
@@ -311,7 +336,7 @@ func TestAPieceThatFails(t *testing.T) {
 	if err := w.Transcode(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
-	task, _ := q.take(false)
+	task, _ := q.take()
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "ffmpeg"), []byte("#!/bin/sh\necho 'No space left on device' >&2; exit 1\n"), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)

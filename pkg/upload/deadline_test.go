@@ -100,7 +100,7 @@ func newHandler(t *testing.T, told interface {
 // A client that sends nothing more, and does not go either, is let go by itself: nobody else asks for the upload. What it has
 // sent counts.
 func TestSilentClientIsLetGo(t *testing.T) {
-	h, dir := newHandler(t, &recorder{}, 300*time.Millisecond)
+	h, dir := newHandler(t, &recorder{}, 3*time.Second) // tusd takes no longer than that for what follows either
 	mux := http.NewServeMux()
 	mux.Handle("/uploads/{id}", as(h))
 	server := httptest.NewServer(mux)
