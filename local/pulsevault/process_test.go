@@ -24,7 +24,7 @@ var binary string
 
 // idlers is how many tests go on at a time beyond one for each processor: they wait for other processes, and for the ten
 // seconds after which a task that failed is tried again.
-const idlers = 4
+const idlers = 2
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -164,7 +164,7 @@ func bigCollection(t testing.TB, n int) (*videos.Collection, *archive, *commands
 	client, count, records := redisdb.Open(redisdb.Options{Addr: m.Addr()}), &commands{}, &archive{}
 	t.Cleanup(func() { _ = client.Close() })
 	x := redisdb.VideoIndex{Client: client}
-	for some := range slices.Chunk(spread(n), 500) {
+	for some := range slices.Chunk(spread(n), 100) {
 		if err := x.Add(t.Context(), some...); err != nil {
 			t.Fatal(err)
 		}

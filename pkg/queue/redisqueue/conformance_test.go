@@ -28,10 +28,12 @@ func newWorld(t *testing.T, o redisdb.Options) queuetest.World {
 	client := redistest.Client(t, o)
 	q := redisqueue.New(client)
 	sum := func(of func(queue.Stats) int) (n int) {
-		all, err := q.Stats(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		var all []queue.Stats
+		waitFor(t, "counted", func() bool { // a Redis that is slow for once is asked again
+			var err error
+			all, err = q.Stats(t.Context())
+			return err == nil
+		})
 		for _, s := range all {
 			n += of(s)
 		}

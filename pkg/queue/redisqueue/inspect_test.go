@@ -52,7 +52,8 @@ func TestARunningTaskIsCancelled(t *testing.T) {
 		waitFor(t, "gone", func() bool {
 			entries, err := q.OfVideo(t.Context(), task.VideoID)
 			if err != nil {
-				t.Fatal(err)
+				t.Log(err)
+				return false
 			}
 			for _, e := range entries {
 				end := q.Remove

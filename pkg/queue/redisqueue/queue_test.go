@@ -64,10 +64,12 @@ func start(t *testing.T, o redisdb.Options, h queue.Handler) (stop func()) {
 
 func state(t *testing.T, q *redisqueue.Queue, task vault.Task) redisqueue.Info {
 	t.Helper()
-	info, err := q.State(t.Context(), task)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var info redisqueue.Info
+	waitFor(t, "told", func() bool { // a Redis that is slow for once is asked again
+		var err error
+		info, err = q.State(t.Context(), task)
+		return err == nil
+	})
 	return info
 }
 
