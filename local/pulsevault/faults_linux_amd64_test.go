@@ -157,7 +157,7 @@ func TestEachFileCallFailsOnce(t *testing.T) {
 	tries, missed := 0, &atomic.Int32{}
 	t.Cleanup(func() { // after all of them
 		t.Logf("%d faults, %d of them at calls that did not come", tries, missed.Load())
-		if int(missed.Load()) > tries/10 {
+		if int(missed.Load()) > tries/3 { // what is done by the clock comes more rarely the busier the machine is
 			t.Error("too many calls did not come")
 		}
 	})
