@@ -77,12 +77,18 @@ func (l *UploadLocks) listen(requests <-chan *redis.Message, done chan<- struct{
 	}
 }
 
-// deliver passes a release request to the lock of the holder that it is meant for, "" if that is whoever holds it.
-func (l *UploadLocks) deliver(id, holder string) {
+// anyBut begins a release request that is meant for whoever holds the lock, but not for who sends it and may hold it by then.
+const anyBut = "not "
+
+// deliver passes a release request on, if the lock's holder is whom it is meant for: the one with a token, or anybody but that.
+func (l *UploadLocks) deliver(id, whom string) {
 	l.mu.Lock()
 	lock := l.held[id]
 	l.mu.Unlock()
-	if lock != nil && (holder == "" || holder == lock.token) {
+	if lock == nil {
+		return
+	}
+	if sender, anybody := strings.CutPrefix(whom, anyBut); anybody && sender != lock.token || whom == lock.token {
 		go lock.ask()
 	}
 }
@@ -90,13 +96,16 @@ func (l *UploadLocks) deliver(id, holder string) {
 // requestRelease asks the holder of the lock of an upload to let go, by the token of its lease: a request that arrives late
 // must not interrupt the next holder, which may be who sent it. Without a lease in Redis, which was wiped, whoever holds the
 // file is asked.
-func (l *UploadLocks) requestRelease(ctx context.Context, id string) {
-	l.deliver(id, "") // does not depend on a subscription that may just be reconnecting
+func (l *UploadLocks) requestRelease(ctx context.Context, id, sender string) {
+	l.deliver(id, anyBut+sender) // does not depend on a subscription that may just be reconnecting
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	holder, err := l.Client.Get(ctx, UploadLockKey(id)).Result()
-	if err == nil || errors.Is(err, redis.Nil) {
-		err = l.Client.Publish(ctx, ReleaseChannel(id), holder).Err()
+	whom, err := l.Client.Get(ctx, UploadLockKey(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		whom, err = anyBut+sender, nil
+	}
+	if err == nil {
+		err = l.Client.Publish(ctx, ReleaseChannel(id), whom).Err()
 	}
 	if err != nil {
 		l.Logger.DebugContext(ctx, "release request was not sent", "uploadId", id, "err", err)

@@ -59,7 +59,7 @@ func (l *uploadLock) acquire(ctx context.Context, requestUnlock func()) error {
 		if ok {
 			break
 		}
-		l.locks.requestRelease(ctx, l.id)
+		l.locks.requestRelease(ctx, l.id, l.token)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
