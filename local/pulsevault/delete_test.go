@@ -92,6 +92,7 @@ func TestDeletedWhileItIsTranscoded(t *testing.T) {
 				p := newPlace(t)
 				host := p.start("PIECE_SECONDS=" + pieces)
 				s := &story{client: client{t, host.url}, content: content}
+				var err error // of this test: others go on beside it
 				if s.location, err = s.create(len(content)); err == nil {
 					err = s.send(len(content)/3 + 1)
 				}
