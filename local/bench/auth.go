@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"pulsevault/local/bench/rig"
@@ -28,10 +27,11 @@ func measureAuth(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 	}
 	defer asking.server.Stop()
 	for i, l := range asking.loads {
-		with, without, err := b.takeTurns(ctx, asking, open, i)
+		borne, err := b.byTurns(ctx, contender{asking.host, l.ours, []int{asking.server.PID()}}, contender{open.host, open.loads[i].ours, []int{open.server.PID()}})
 		if err != nil {
-			return rows, fmt.Errorf("%s: %w", l.what, err)
+			return rows, open.server.Explain(asking.server.Explain(fmt.Errorf("%s: %w", l.what, err)))
 		}
+		with, without := borne[0], borne[1]
 		ratios := make([]float64, b.rounds) // of two that were measured one right after the other, while the machine was as fast for both
 		for n := range ratios {
 			ratios[n] = with[n].perSecond / without[n].perSecond
@@ -43,28 +43,6 @@ func measureAuth(ctx context.Context, b *bench) (rows []rig.Row, err error) {
 		})
 	}
 	return rows, nil
-}
-
-// takeTurns sends two servers their load number i in turns, of which another begins each round.
-func (b *bench) takeTurns(ctx context.Context, asking, open authHost, i int) (with, without []loaded, err error) {
-	for n := range b.rounds {
-		turns := []authHost{asking, open}
-		if n%2 == 1 {
-			slices.Reverse(turns)
-		}
-		for _, h := range turns {
-			one, err := bear(ctx, h.host, h.loads[i].ours, loadTime, h.server.PID())
-			if err != nil {
-				return nil, nil, h.server.Explain(err)
-			}
-			if h.server == asking.server {
-				with = append(with, one)
-			} else {
-				without = append(without, one)
-			}
-		}
-	}
-	return with, without, nil
 }
 
 // authHost is a server with a video, and what is asked of it.

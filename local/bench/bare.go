@@ -48,6 +48,10 @@ func serveBare(dir, host string) error {
 	}))
 }
 
+func (s *plainServer) contender(l streamed) contender {
+	return contender{s.host, *l.plain, []int{s.cmd.Process.Pid}}
+}
+
 // startPlain starts the plain servers that this machine has: our own, and nginx.
 func (b *bench) startPlain(ctx context.Context, dir string) (servers []*plainServer, err error) {
 	self, err := os.Executable()

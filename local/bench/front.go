@@ -103,19 +103,11 @@ func (b *bench) startFront(ctx context.Context, server string) (*plainServer, er
 }
 
 func (b *bench) frontRow(ctx context.Context, front, plain *plainServer, server int, l streamed) (rig.Row, error) {
-	var through, straight []loaded
-	for range b.rounds {
-		one, err := bear(ctx, front.host, l.ours, loadTime, front.cmd.Process.Pid, server)
-		if err != nil {
-			return rig.Row{}, err
-		}
-		other, err := bear(ctx, plain.host, *l.plain, loadTime, plain.cmd.Process.Pid)
-		if err != nil {
-			return rig.Row{}, err
-		}
-		through, straight = append(through, one), append(straight, other)
+	borne, err := b.byTurns(ctx, contender{front.host, l.ours, []int{front.cmd.Process.Pid, server}}, plain.contender(l))
+	if err != nil {
+		return rig.Row{}, err
 	}
-	got, limit := medians(through), medians(straight)
+	got, limit := medians(borne[0]), medians(borne[1])
 	ratio := got.perSecond / limit.perSecond
 	row := rig.Row{What: l.what + " through nginx", Measured: got.text(), Limit: limit.text() + " nginx alone", Ratio: fmt.Sprintf("%.2f", ratio)}
 	if l.ours.length >= segmentSize {

@@ -44,15 +44,39 @@ func post(host, target, body string, headers ...string) []byte {
 	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\nContent-Length: %d\r\n\r\n%s", target, host, strings.Join(headers, "\r\n"), len(body), body)
 }
 
-// bear sends a load to a server, which is these processes, for a while. The client shares the processor with it, so it does as little as it can: it
+// contender is a server, which is these processes, and what it is asked for.
+type contender struct {
+	host string
+	load load
+	pids []int
+}
+
+// byTurns has each server bear its load once a round, of which another begins each: what the machine does slower for a while
+// counts for all of them.
+func (b *bench) byTurns(ctx context.Context, all ...contender) (borne [][]loaded, err error) {
+	borne = make([][]loaded, len(all))
+	for n := range b.rounds {
+		for k := range all {
+			i := (n + k) % len(all)
+			one, err := bear(ctx, all[i])
+			if err != nil {
+				return nil, err
+			}
+			borne[i] = append(borne[i], one)
+		}
+	}
+	return borne, nil
+}
+
+// bear sends a server its load for a while. The client shares the processor with it, so it does as little as it can: it
 // writes the same bytes, and looks at nothing of an answer but its status and its length.
-func bear(ctx context.Context, host string, l load, during time.Duration, pids ...int) (loaded, error) {
-	if _, _, err := answer(ctx, host, l); err != nil { // so that everything is warm
+func bear(ctx context.Context, c contender) (loaded, error) {
+	if _, _, err := answer(ctx, c.host, c.load); err != nil { // so that everything is warm
 		return loaded{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, during)
+	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
-	before := processorTime(pids...)
+	before := processorTime(c.pids...)
 	began := time.Now()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -60,16 +84,16 @@ func bear(ctx context.Context, host string, l load, during time.Duration, pids .
 	var errs []error
 	for range connections {
 		wg.Go(func() {
-			mine, err := ask(ctx, host, l)
+			mine, err := ask(ctx, c.host, c.load)
 			mu.Lock()
 			defer mu.Unlock()
 			times, errs = append(times, mine...), append(errs, err)
 		})
 	}
 	wg.Wait()
-	took, spent := time.Since(began), processorTime(pids...)-before
+	took, spent := time.Since(began), processorTime(c.pids...)-before
 	if err := errors.Join(errs...); err != nil || len(times) == 0 {
-		return loaded{}, fmt.Errorf("%d requests to %s: %w", len(times), host, err)
+		return loaded{}, fmt.Errorf("%d requests to %s: %w", len(times), c.host, err)
 	}
 	slices.Sort(times)
 	return loaded{

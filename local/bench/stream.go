@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,43 +149,31 @@ func streamLoads(ctx context.Context, host, id, key string) ([]streamed, error) 
 }
 
 func (b *bench) streamRows(ctx context.Context, host string, pid int, l streamed, plain []*plainServer) (rows []rig.Row, err error) {
-	var ours []loaded
-	beside := make([][]loaded, len(plain))
-	for range b.rounds {
-		one, err := bear(ctx, host, l.ours, loadTime, pid)
-		if err != nil {
-			return nil, err
-		}
-		ours = append(ours, one)
-		for i, p := range plain {
-			if l.plain == nil || p.name == "nginx" && !l.nginx {
-				continue
-			}
-			one, err := bear(ctx, p.host, *l.plain, loadTime, p.cmd.Process.Pid)
-			if err != nil {
-				return nil, err
-			}
-			beside[i] = append(beside[i], one)
-		}
+	all := []contender{{host, l.ours, []int{pid}}}
+	beside := slices.DeleteFunc(slices.Clone(plain), func(p *plainServer) bool { return l.plain == nil || p.name == "nginx" && !l.nginx })
+	for _, p := range beside {
+		all = append(all, p.contender(l))
 	}
-	got := medians(ours)
+	borne, err := b.byTurns(ctx, all...)
+	if err != nil {
+		return nil, err
+	}
+	got := medians(borne[0])
 	first := rig.Row{What: l.what, Measured: got.text()}
 	if l.reach > 0 {
 		first.Reach, first.Verdict = fmt.Sprintf("≥ %.0f/s", l.reach), rig.Verdict(got.perSecond >= l.reach)
 	} else if got.cpu > 0 {
 		first.Reach, first.Verdict = "≤ "+rig.MsText(reachPlaylist)+" CPU", rig.Verdict(got.cpu <= reachPlaylist)
 	}
-	for i, p := range plain {
-		if len(beside[i]) > 0 {
-			limit := medians(beside[i])
-			ratio := got.perSecond / limit.perSecond
-			first.Limit, first.Ratio = limit.text()+" "+p.name, fmt.Sprintf("%.2f", ratio)
-			if p.name == "nginx" && l.ofNginx > 0 {
-				first.Reach, first.Verdict = fmt.Sprintf("≥ %.2f", l.ofNginx), rig.Verdict(ratio >= l.ofNginx)
-			}
-			rows = append(rows, first)
-			first.Reach, first.Verdict = "", ""
+	for i, p := range beside {
+		limit := medians(borne[1+i])
+		ratio := got.perSecond / limit.perSecond
+		first.Limit, first.Ratio = limit.text()+" "+p.name, fmt.Sprintf("%.2f", ratio)
+		if p.name == "nginx" && l.ofNginx > 0 {
+			first.Reach, first.Verdict = fmt.Sprintf("≥ %.2f", l.ofNginx), rig.Verdict(ratio >= l.ofNginx)
 		}
+		rows = append(rows, first)
+		first.Reach, first.Verdict = "", ""
 	}
 	if len(rows) == 0 {
 		rows = append(rows, first)
