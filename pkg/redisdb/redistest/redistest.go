@@ -70,7 +70,7 @@ func Start(t *testing.T) *Server {
 func StartWith(t *testing.T, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("SKIPPED: no redis-server is installed, so nothing is proven on a real Redis")
+		t.Skip("NOT TESTED: no redis-server is installed, so nothing is proven on a real Redis: make deps-test installs it")
 	}
 	address, err := freeport.Address()
 	if err != nil {
