@@ -20,8 +20,8 @@ import (
 type serveCommand struct{}
 
 // garbagePercent is how much garbage may come together before it is collected, in percent of the memory in use, where GOGC
-// does not say. What a server has in use is a few MB: twice that costs less than collecting it twice as often, of which a link
-// that is signed has a seventh of its processor time.
+// does not say. A server has a few MB in use, so that costs little memory; a seventh of a signed link's processor time went
+// into collecting twice as often.
 const garbagePercent = 200
 
 // Run serves until ctx ends.
