@@ -268,3 +268,42 @@ func verifyAudit(t *testing.T, root string, settings ...string) {
 		t.Errorf("audit verify: exit status %d\n%s", code, out)
 	}
 }
+
+// series returns the value of a series in the server's metrics, if it is there.
+func (c client) series(name string) (value float64, found bool) {
+	c.t.Helper()
+	for line := range bytes.Lines(c.do(200, "GET", "/metrics", nil).body) {
+		if text, ok := strings.CutPrefix(string(line), name+" "); ok {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			return value, true
+		}
+	}
+	return 0, false
+}
+
+// shows reports whether a series is there and has a value.
+func (c client) shows(name string, want float64) bool {
+	c.t.Helper()
+	value, found := c.series(name)
+	return found && value == want
+}
+
+// metric returns the value of a series that must be there.
+func (c client) metric(name string) float64 {
+	c.t.Helper()
+	value, found := c.series(name)
+	if !found {
+		c.t.Fatalf("no metric %s", name)
+	}
+	return value
+}
+
+// count returns the value of a counter that is not there before it counts.
+func (c client) count(name string) float64 {
+	c.t.Helper()
+	value, _ := c.series(name)
+	return value
+}

@@ -247,7 +247,7 @@ func wantTidy(t *testing.T, root string) {
 			}
 		}
 	}
-	if !comesTrue(func() bool { look(); return len(left) == 0 }) {
+	if !comesTrueWithin(beforeTheSweep, func() bool { look(); return len(left) == 0 }) {
 		t.Errorf("left behind: %v", left)
 	}
 }

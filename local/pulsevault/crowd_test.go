@@ -242,7 +242,7 @@ func auditEntries(t *testing.T, root string) map[string]int {
 func wantCounted(t *testing.T, both []client) {
 	t.Helper()
 	for _, name := range []string{"pulsevault_uploads_total", "pulsevault_finalized_total", "pulsevault_upload_size_bytes_count"} {
-		if one, other := metric(t, both[0], name), metric(t, both[1], name); one+other != crowdSize || one == 0 || other == 0 {
+		if one, other := both[0].metric(name), both[1].metric(name); one+other != crowdSize || one == 0 || other == 0 {
 			t.Errorf("%s is %v and %v, want %d together", name, one, other, crowdSize)
 		}
 	}
@@ -253,8 +253,8 @@ func wantCounted(t *testing.T, both []client) {
 		`pulsevault_queue_tasks{queue="transcode",state="pending"}`:  0,
 	} {
 		for n, c := range both {
-			if !comesTrue(func() bool { return c.metric(name) == want }) { // a task ends after the video's record says so
-				t.Errorf("%s is %s of server %d, want %v", name, strconv.FormatFloat(metric(t, c, name), 'g', -1, 64), n+1, want)
+			if !comesTrue(func() bool { return c.shows(name, want) }) { // a task ends after the video's record says so
+				t.Errorf("%s is %s of server %d, want %v", name, strconv.FormatFloat(c.metric(name), 'g', -1, 64), n+1, want)
 			}
 		}
 	}

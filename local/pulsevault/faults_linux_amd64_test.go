@@ -116,19 +116,8 @@ func (c fileCall) ways() (ways []string, changes bool) {
 	return []string{"EIO"}, false
 }
 
-// fileCalls are the calls that come in each of three runs: what the server does by the clock comes in one and not in another.
-func fileCalls(t *testing.T, tool string, content []byte) []fileCall {
-	t.Helper()
-	calls := callsOfOne(t, tool, content)
-	for range 2 {
-		again := callsOfOne(t, tool, content)
-		calls = slices.DeleteFunc(calls, func(c fileCall) bool { return !slices.Contains(again, c) })
-	}
-	return calls
-}
-
-// callsOfOne runs an upload and its finalizing without a fault and returns the calls, in their order.
-func callsOfOne(t *testing.T, tool string, content []byte) (calls []fileCall) {
+// fileCalls runs an upload and its finalizing without a fault and returns the calls, in their order.
+func fileCalls(t *testing.T, tool string, content []byte) (calls []fileCall) {
 	t.Helper()
 	root := t.TempDir()
 	server := startFaulty(t, tool, root)
@@ -157,7 +146,7 @@ func TestEachFileCallFailsOnce(t *testing.T) {
 	tries, missed := 0, &atomic.Int32{}
 	t.Cleanup(func() { // after all of them
 		t.Logf("%d faults, %d of them at calls that did not come", tries, missed.Load())
-		if int(missed.Load()) > tries/3 { // what is done by the clock comes more rarely the busier the machine is
+		if int(missed.Load()) > tries/10 {
 			t.Error("too many calls did not come")
 		}
 	})
@@ -166,7 +155,11 @@ func TestEachFileCallFailsOnce(t *testing.T) {
 			tries++
 			t.Run(f.String(), func(t *testing.T) {
 				t.Parallel()
-				if !failOnce(t, tool, content, f) {
+				struck := false
+				for range 3 { // what is done by the clock comes more rarely the busier the machine is
+					struck = struck || failOnce(t, tool, content, f)
+				}
+				if !struck {
 					missed.Add(1)
 				}
 			})

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -127,20 +125,6 @@ func wantReasons(p place) {
 	}
 }
 
-func metric(t *testing.T, c client, name string) float64 {
-	t.Helper()
-	a := c.do(200, "GET", "/metrics", nil)
-	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindSubmatch(a.body)
-	if m == nil {
-		t.Fatalf("no metric %s", name)
-	}
-	v, err := strconv.ParseFloat(string(m[1]), 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func TestMetricsFromTheStart(t *testing.T) {
 	c := client{t, start(t, "serve", t.TempDir()).url}
 	for _, name := range []string{
@@ -149,17 +133,17 @@ func TestMetricsFromTheStart(t *testing.T) {
 		`pulsevault_queue_tasks{queue="transcode",state="pending"}`, `pulsevault_queue_oldest_seconds{queue="transcode"}`,
 		"pulsevault_all_uploads_completed_total", "pulsevault_all_transcodes_success_total", "pulsevault_all_transcodes_failed_total",
 	} {
-		if v := metric(t, c, name); v != 0 && name != "pulsevault_bytes_served_total" {
+		if v := c.metric(name); v != 0 && name != "pulsevault_bytes_served_total" {
 			t.Errorf("%s starts at %v", name, v)
 		}
 	}
 	c.await(c.send(shortClip(t)), "transcoded")
 	for _, name := range []string{"pulsevault_uploads_total", `pulsevault_transcodes_total{result="success"}`, "pulsevault_all_uploads_completed_total", "pulsevault_all_transcodes_success_total"} {
-		if !comesTrue(func() bool { return c.metric(name) == 1 }) { // counted after the record says so
-			t.Errorf("%s is %v after one video", name, metric(t, c, name))
+		if !comesTrue(func() bool { return c.shows(name, 1) }) { // counted after the record says so
+			t.Errorf("%s is %v after one video", name, c.metric(name))
 		}
 	}
-	if metric(t, c, "pulsevault_bytes_served_total") == 0 {
+	if c.metric("pulsevault_bytes_served_total") == 0 {
 		t.Error("no bytes counted")
 	}
 }
@@ -243,7 +227,7 @@ func TestStopGivesTheJobBack(t *testing.T) {
 	}
 	verifyAudit(t, root)
 	second := client{t, start(t, "serve", root).url}
-	if !comesTrue(func() bool { return second.status(id) == "transcoding" }) {
+	if !comesTrueWithin(beforeTheSweep, func() bool { return second.status(id) == "transcoding" }) {
 		t.Error("nobody takes the job that was given back")
 	}
 }

@@ -140,7 +140,7 @@ func TestTusJSClientOverABadNetwork(t *testing.T) {
 	verifyAudit(t, root)
 }
 
-var noRegistry = regexp.MustCompile(`ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ERR_SOCKET_TIMEOUT|ENETUNREACH|EPROTO|E429|E5[0-9][0-9]\b`)
+var noRegistry = regexp.MustCompile(`ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ERR_SOCKET_TIMEOUT|ENETUNREACH`)
 
 // installTusJS installs the client, in the version that testdata pins, into a folder of the test's own.
 func installTusJS(t *testing.T) (dir string) {

@@ -1,10 +1,7 @@
 package main_test
 
 import (
-	"bytes"
 	"fmt"
-	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -22,33 +19,18 @@ func TestFunctionsShareALongVideo(t *testing.T) {
 		id := c.send(longClip(p.t, 600))
 		c.await(id, "transcoded")
 		c.wantPlays(id)
-		if n := c.metric(`pulsevault_function_init_seconds_count{function="transcode"}`); n < 3 {
+		if n := c.count(`pulsevault_function_init_seconds_count{function="transcode"}`); n < 3 {
 			p.t.Errorf("%v processes of the function", n)
 		}
 		// The video itself, its sound, ten pieces, and joining them.
-		if n := c.metric(`pulsevault_function_invocations_total{function="transcode",result="success"}`); n < 13 {
+		if n := c.count(`pulsevault_function_invocations_total{function="transcode",result="success"}`); n < 13 {
 			p.t.Errorf("%v invocations", n)
 		}
-		if n := c.metric(`pulsevault_function_invocations_total{function="transcode",result="error"}`); n > 0 {
+		if n := c.count(`pulsevault_function_invocations_total{function="transcode",result="error"}`); n > 0 {
 			p.t.Errorf("%v invocations failed", n)
 		}
 		wantTidy(p.t, p.kept)
 	})
-}
-
-// metric is the value of a series, 0 if there is none.
-func (c client) metric(series string) float64 {
-	c.t.Helper()
-	for line := range bytes.Lines(c.do(200, "GET", "/metrics", nil).body) {
-		if value, ok := strings.CutPrefix(string(line), series+" "); ok {
-			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			return n
-		}
-	}
-	return 0
 }
 
 // A short video that comes later goes before the waiting pieces of a long one.
@@ -57,7 +39,7 @@ func TestShortVideosGoFirst(t *testing.T) {
 	c := client{t, start(t, "serve", root, "PIECE_SECONDS=6", "WORKER_CONCURRENCY=1").url}
 	brief := shortClip(t) // made before, for it takes its time
 	long := c.send(longClip(t, 240))
-	comesTrue(func() bool { return c.metric(`pulsevault_transcode_pieces_total{result="success"}`) > 0 })
+	comesTrue(func() bool { return c.count(`pulsevault_transcode_pieces_total{result="success"}`) > 0 })
 	short := c.send(brief)
 	c.await(short, "transcoded")
 	if status := c.status(long); status != "transcoding" {
