@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -115,10 +116,15 @@ func (w *contentWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// ReadFrom keeps sendfile working.
+// ReadFrom keeps sendfile working, and hands over what is in memory whole.
 func (w *contentWriter) ReadFrom(src io.Reader) (int64, error) {
 	if w.refused {
 		return io.Copy(io.Discard, src)
+	}
+	if l, ok := src.(*io.LimitedReader); ok {
+		if all, ok := l.R.(*bytes.Reader); ok && l.N >= int64(all.Len()) {
+			return all.WriteTo(w.ResponseWriter) // at once: io.Copy would hand over 32 KiB at a time
+		}
 	}
 	return io.Copy(w.ResponseWriter, src)
 }

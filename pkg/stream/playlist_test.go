@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -84,6 +85,17 @@ func TestCacheIsBounded(t *testing.T) {
 	stream.FillCache(t, 1000)
 }
 
+// A playlist is in memory, and goes out in one piece.
+func TestPlaylistGoesOutWhole(t *testing.T) {
+	answer := &discard{header: http.Header{}}
+	playlist := threeHours()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	stream.ServeContent(answer, r, time.Time{}, bytes.NewReader([]byte(playlist)), int64(len(playlist)))
+	if answer.bytes != int64(len(playlist)) || answer.writes != 1 {
+		t.Errorf("%d of %d bytes in %d pieces", answer.bytes, len(playlist), answer.writes)
+	}
+}
+
 // BenchmarkThreeHourPlaylist is one request for a playlist of 1800 segments, without the network.
 func BenchmarkThreeHourPlaylist(b *testing.B) {
 	w := newWorld(b)
@@ -120,6 +132,7 @@ type discard struct {
 	header http.Header
 	status int
 	bytes  int64
+	writes int
 }
 
 func (d *discard) Header() http.Header { return d.header }
@@ -128,5 +141,6 @@ func (d *discard) WriteHeader(status int) { d.status = status }
 
 func (d *discard) Write(b []byte) (int, error) {
 	d.bytes += int64(len(b))
+	d.writes++
 	return len(b), nil
 }
