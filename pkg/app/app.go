@@ -30,6 +30,10 @@ import (
 // cacheTTL is how long public metadata stays in the cache.
 const cacheTTL = 10 * time.Minute
 
+// presenceLease is for how long a process that has seen a video goes by that, and how long it takes at least to remove one. It is
+// the same in every process.
+const presenceLease = 250 * time.Millisecond
+
 // App is PulseVault, wired. Its handlers and loops may run in one process or each in its own.
 type App struct {
 	Log      *slog.Logger
@@ -179,7 +183,7 @@ func (a *App) wireStream(context.Context) error {
 	links, _ := a.media.(media.Linker)
 	a.streamer = &stream.Streamer{
 		Signer: signer, Proofs: proofs, Media: a.media, Links: links, MaxDirect: c.maxDirect, Videos: a.videos, Progress: redisdb.Progress{Client: a.redis, Logger: a.Log}, Audit: a.audit,
-		Expiry: c.TokenExpiry, MaxExpiry: c.TokenMax, PublicPath: c.PublicPath, Log: a.Log,
+		Expiry: c.TokenExpiry, MaxExpiry: c.TokenMax, PublicPath: c.PublicPath, Lease: presenceLease, Log: a.Log,
 		Open: c.AuthMode == AuthNone, Policy: a.gate.policy, Keys: a.keys, Denials: a.denials, Metrics: stream.NewMetrics(a.Registry),
 	}
 	return nil

@@ -19,7 +19,7 @@ type kept[T any] struct {
 const (
 	maxForms   = 8 << 20 // bytes: some 30 playlists of three hours, or thousands of short ones
 	maxRecords = 2 << 20 // bytes: some 10,000 videos
-	factsSize  = 176     // with its key, without what its strings hold
+	factsSize  = 176     // with its key and its time, without what its strings hold
 )
 
 func (c *cache[T]) get(key, version string) (value T, ok bool) {
@@ -30,6 +30,14 @@ func (c *cache[T]) get(key, version string) (value T, ok bool) {
 		return value, false
 	}
 	return k.value, true
+}
+
+// last returns what was made of the last version that was seen.
+func (c *cache[T]) last(key string) (value T, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.kept[key]
+	return k.value, ok
 }
 
 // put remembers a value that takes size bytes, among others that take limit bytes together with it.
@@ -50,6 +58,12 @@ func (c *cache[T]) put(key, version string, value T, size, limit int) {
 		c.kept[key] = kept[T]{version, value, size}
 		c.size += size
 	}
+}
+
+func (c *cache[T]) forget(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(key)
 }
 
 func (c *cache[T]) drop(key string) {

@@ -19,28 +19,51 @@ type facts struct {
 	duration    time.Duration
 }
 
+// seen are facts, and the time just before the store was last seen to have their record.
+type seen struct {
+	facts
+	at time.Time
+}
+
+// present is facts, whose duration may be a Lease old, for those who do not ask for it: nothing else of them ever changes. It
+// looks whether the video is still there once a Lease.
+func (s *Streamer) present(ctx context.Context, id vault.VideoID) (facts, error) {
+	if last, ok := s.records.last(string(id)); ok && last.within(s.Lease, time.Now()) {
+		return last.facts, nil
+	}
+	return s.facts(ctx, id)
+}
+
+// within reports whether less than a lease has gone by, by both clocks: the monotonic one may stand still while a function is
+// frozen, and the other one may be set.
+func (l seen) within(lease time.Duration, now time.Time) bool {
+	return now.Sub(l.at) < lease && now.Round(0).Sub(l.at.Round(0)) < lease
+}
+
 // facts reads the record of a video, from the cache if the file is still what that was made of. So each request sees whether
 // the video is still there, at the price of a look at its file.
 func (s *Streamer) facts(ctx context.Context, id vault.VideoID) (facts, error) {
-	key := media.MetaKey(id)
-	version, err := s.Media.Stamp(ctx, key)
+	before := time.Now()
+	version, err := s.Media.Stamp(ctx, media.MetaKey(id))
 	if errors.Is(err, fs.ErrNotExist) {
+		s.records.forget(string(id))
 		return facts{}, vault.NoVideo()
 	}
 	if err != nil {
 		return facts{}, fmt.Errorf("read record of video %s: %w", id, err)
 	}
-	if f, ok := s.records.get(key, version); ok {
-		return f, nil
+	known, ok := s.records.get(string(id), version)
+	if !ok {
+		v, err := s.Videos.Get(ctx, id)
+		if err != nil {
+			return facts{}, err
+		}
+		known.facts = facts{v.UserID, v.ContentType, time.Duration(v.Duration * float64(time.Second))}
 	}
-	v, err := s.Videos.Get(ctx, id)
-	if err != nil {
-		return facts{}, err
-	}
-	f := facts{v.UserID, v.ContentType, time.Duration(v.Duration * float64(time.Second))}
+	known.at = before
 	// Should the record be newer than version, it is read once more.
-	s.records.put(key, version, f, factsSize+len(f.owner)+len(f.contentType), maxRecords)
-	return f, nil
+	s.records.put(string(id), version, known, factsSize+len(known.owner)+len(known.contentType), maxRecords)
+	return known.facts, nil
 }
 
 // until is how long links last that are given to whoever has one that expires: that long, and the video's duration. What is

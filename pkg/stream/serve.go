@@ -57,7 +57,7 @@ func errNoMedia() error {
 
 // served is what is known of a video whose files may be served. Of one that was deleted they may be going.
 func (s *Streamer) served(ctx context.Context, id vault.VideoID) (facts, error) {
-	video, err := s.facts(ctx, id)
+	video, err := s.present(ctx, id)
 	if err != nil && vault.KindOf(err) == vault.NotFound {
 		return facts{}, errNoMedia()
 	}

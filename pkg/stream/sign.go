@@ -82,6 +82,11 @@ type Streamer struct {
 	PublicPath string // goes in front of links
 	Log        *slog.Logger
 
+	// Lease is for how long it is taken for granted that a video which was there still is; 0 looks for every request. Whoever
+	// removes one waits that long before saying that it is gone (videos.Collection has the same), so nobody who has been told
+	// so sees it again.
+	Lease time.Duration
+
 	// Open says that nobody is asked who they are. Then links carry no claims, and one that does is refused, because its
 	// signer cannot be checked. Otherwise links carry claims, and one that does not is refused.
 	Open    bool
@@ -91,7 +96,7 @@ type Streamer struct {
 	Metrics *Metrics    // nil counts nothing
 
 	forms   cache[*form] // by key
-	records cache[facts] // by the key of the record
+	records cache[seen]  // by the id of the video
 	signed  sync.Pool    // of *[]byte, for playlists on their way out
 }
 
@@ -190,7 +195,7 @@ func (s *Streamer) sanction(r *http.Request, o *offer) error {
 	if err != nil {
 		return err
 	}
-	f, err := s.facts(r.Context(), id)
+	f, err := s.present(r.Context(), id)
 	if err != nil && vault.KindOf(err) != vault.NotFound {
 		return err
 	}

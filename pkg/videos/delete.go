@@ -73,9 +73,11 @@ func (c *Collection) Delete(ctx context.Context, in Intent) error {
 	if err := c.hide(ctx, in); err != nil {
 		return fmt.Errorf("delete video %s: %w", in.VideoID, err)
 	}
+	hidden := time.Now()
 	if err := c.clear(ctx, in); err != nil {
 		c.Log.WarnContext(ctx, "a deleted video is not removed yet; the sweep goes on", "videoId", in.VideoID, "error", err)
 	}
+	time.Sleep(time.Until(hidden.Add(c.Lease))) // who has seen the video just before goes by that until then
 	return nil
 }
 

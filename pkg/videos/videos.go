@@ -7,7 +7,7 @@
 //
 //	pending/deletions/{videoId}    who wants it removed, and which upload it comes from
 //	the audit entry
-//	the record, in a directory the whole folder, taken away      from here on every link is dead
+//	the record, in a directory the whole folder, taken away      a Lease later every link is dead
 //	the marker that it wants work, and its tasks
 //	its bytes
 //	what the upload's record tells of it: that says from here on that the video was deleted
@@ -82,8 +82,10 @@ type Collection struct {
 	Deletion Deletion
 	// FullAddress keeps whole client addresses with what is to be removed, as AUDIT_IP=full does in the audit log.
 	FullAddress bool
-	Now         func() time.Time
-	Log         *slog.Logger
+	// Lease is for how long others take it for granted that a video which was there still is: see stream.Streamer.
+	Lease time.Duration
+	Now   func() time.Time
+	Log   *slog.Logger
 
 	missed  missed
 	tooMany atomic.Int64 // until when, in Unix seconds, requests do not complete the index
