@@ -51,54 +51,86 @@ type contender struct {
 	pids []int
 }
 
-// byTurns has each server bear its load once a round, of which another begins each: what the machine does slower for a while
-// counts for all of them.
+// byTurns has each server bear its load in every round.
 func (b *bench) byTurns(ctx context.Context, all ...contender) (borne [][]loaded, err error) {
 	borne = make([][]loaded, len(all))
 	for n := range b.rounds {
-		for k := range all {
-			i := (n + k) % len(all)
-			one, err := bear(ctx, all[i])
-			if err != nil {
-				return nil, err
-			}
-			borne[i] = append(borne[i], one)
+		one, err := round(ctx, n, all...)
+		if err != nil {
+			return nil, err
+		}
+		for i, l := range one {
+			borne[i] = append(borne[i], l)
 		}
 	}
 	return borne, nil
 }
 
+// turns is how often it is each server's turn in a round.
+const turns = 4
+
+// round has each server bear its load for loadTime in the n-th round. They take turns, of which another begins each: what the
+// machine does slower for a while counts for all of them.
+func round(ctx context.Context, n int, all ...contender) ([]loaded, error) {
+	tallies := make([]tally, len(all))
+	for turn := range turns {
+		for k := range all {
+			i := (n + turn + k) % len(all)
+			if err := tallies[i].bear(ctx, all[i], loadTime/turns); err != nil {
+				return nil, err
+			}
+		}
+	}
+	borne := make([]loaded, len(all))
+	for i, t := range tallies {
+		borne[i] = t.loaded()
+	}
+	return borne, nil
+}
+
+// tally is what has come of a server's turns.
+type tally struct {
+	times       []time.Duration // of the answers
+	took, spent time.Duration   // by the clock, and of the server's processor
+}
+
+func (t *tally) loaded() loaded {
+	slices.Sort(t.times)
+	answers := len(t.times)
+	return loaded{
+		perSecond: float64(answers) / t.took.Seconds(), p99: t.times[answers*99/100], cpu: t.spent / time.Duration(answers),
+	}
+}
+
 // bear sends a server its load for a while. The client shares the processor with it, so it does as little as it can: it
 // writes the same bytes, and looks at nothing of an answer but its status and its length.
-func bear(ctx context.Context, c contender) (loaded, error) {
+func (t *tally) bear(ctx context.Context, c contender, length time.Duration) error {
 	if _, _, err := answer(ctx, c.host, c.load); err != nil { // so that everything is warm
-		return loaded{}, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, loadTime)
+	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	before := processorTime(c.pids...)
 	began := time.Now()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	var times []time.Duration
 	var errs []error
+	answered := len(t.times)
 	for range connections {
 		wg.Go(func() {
 			mine, err := ask(ctx, c.host, c.load)
 			mu.Lock()
 			defer mu.Unlock()
-			times, errs = append(times, mine...), append(errs, err)
+			t.times, errs = append(t.times, mine...), append(errs, err)
 		})
 	}
 	wg.Wait()
-	took, spent := time.Since(began), processorTime(c.pids...)-before
-	if err := errors.Join(errs...); err != nil || len(times) == 0 {
-		return loaded{}, fmt.Errorf("%d requests to %s: %w", len(times), c.host, err)
+	t.took, t.spent = t.took+time.Since(began), t.spent+processorTime(c.pids...)-before
+	answered = len(t.times) - answered
+	if err := errors.Join(errs...); err != nil || answered == 0 {
+		return fmt.Errorf("%d requests to %s: %w", answered, c.host, err)
 	}
-	slices.Sort(times)
-	return loaded{
-		perSecond: float64(len(times)) / took.Seconds(), p99: times[len(times)*99/100], cpu: spent / time.Duration(len(times)),
-	}, nil
+	return nil
 }
 
 // ask repeats a request on one connection until ctx ends.
