@@ -30,8 +30,8 @@ import (
 // cacheTTL is how long public metadata stays in the cache.
 const cacheTTL = 10 * time.Minute
 
-// presenceLease is for how long a process that has seen a video goes by that, and how long it takes at least to remove one. It is
-// the same in every process.
+// presenceLease is for how long a process that has seen a video goes by that. One that removes a video waits for twice as long:
+// two machines' clocks may differ by some percent in how fast they go.
 const presenceLease = 250 * time.Millisecond
 
 // App is PulseVault, wired. Its handlers and loops may run in one process or each in its own.

@@ -17,7 +17,7 @@ func (a *App) wireCollection(context.Context) error {
 	a.videos = &metadata.Store{Media: a.media, Cache: cache, Now: time.Now}
 	a.collection = &videos.Collection{
 		Records: a.videos, Index: redisdb.VideoIndex{Client: a.redis}, Store: a.media.(videos.Store), Audit: a.audit,
-		Policy: a.gate.policy, Denials: a.denials, FullAddress: a.config.AuditFullIP, Lease: presenceLease, Now: time.Now, Log: a.Log,
+		Policy: a.gate.policy, Denials: a.denials, FullAddress: a.config.AuditFullIP, Linger: 2 * presenceLease, Now: time.Now, Log: a.Log,
 		Deletion: videos.Deletion{
 			Uploads: a.uploaded, Locks: a.locks, MarkedFrom: a.markers.MarkedFrom, Unmark: a.markers.Unmark, EndTasks: a.endAllTasks,
 			Uncache: func(ctx context.Context, id vault.VideoID) error {

@@ -3,10 +3,26 @@ package stream
 import (
 	"fmt"
 	"testing"
+
+	"pulsevault/pkg/vault"
 )
 
 // ServeContent is what answers ranges and conditions.
 var ServeContent = serveContent
+
+// Within is whether a lease holds.
+var Within = within
+
+// RememberedAs is the key under which a video's record is remembered.
+func RememberedAs(t *testing.T, s *Streamer, id vault.VideoID) (key string) {
+	if _, err := s.facts(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	for key = range s.records.kept {
+		break
+	}
+	return key
+}
 
 // FillCache puts n values of growing size into a cache and looks whether it stays within its bound and remembers the last.
 func FillCache(t *testing.T, n int) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"pulsevault/pkg/media"
@@ -25,19 +26,26 @@ type seen struct {
 	at time.Time
 }
 
-// present is facts, whose duration may be a Lease old, for those who do not ask for it: nothing else of them ever changes. It
-// looks whether the video is still there once a Lease.
-func (s *Streamer) present(ctx context.Context, id vault.VideoID) (facts, error) {
-	if last, ok := s.records.last(string(id)); ok && last.within(s.Lease, time.Now()) {
-		return last.facts, nil
+// leased are facts that are less than a Lease old, if there are any. Nothing of them ever changes but the duration.
+func (s *Streamer) leased(id vault.VideoID) (facts, bool) {
+	last, ok := s.records.last(string(id))
+	if !ok {
+		return facts{}, false
 	}
-	return s.facts(ctx, id)
+	now := time.Now()
+	return last.facts, within(s.Lease, now.Sub(last.at), now.Round(0).Sub(last.at.Round(0)))
 }
 
 // within reports whether less than a lease has gone by, by both clocks: the monotonic one may stand still while a function is
 // frozen, and the other one may be set.
-func (l seen) within(lease time.Duration, now time.Time) bool {
-	return now.Sub(l.at) < lease && now.Round(0).Sub(l.at.Round(0)) < lease
+func within(lease, monotonic, wall time.Duration) bool { return monotonic < lease && wall < lease }
+
+// present is facts for those who do not ask for the duration. It looks whether the video is still there once a Lease.
+func (s *Streamer) present(ctx context.Context, id vault.VideoID) (facts, error) {
+	if f, ok := s.leased(id); ok {
+		return f, nil
+	}
+	return s.facts(ctx, id)
 }
 
 // facts reads the record of a video, from the cache if the file is still what that was made of. So each request sees whether
@@ -61,8 +69,8 @@ func (s *Streamer) facts(ctx context.Context, id vault.VideoID) (facts, error) {
 		known.facts = facts{v.UserID, v.ContentType, time.Duration(v.Duration * float64(time.Second))}
 	}
 	known.at = before
-	// Should the record be newer than version, it is read once more.
-	s.records.put(string(id), version, known, factsSize+len(known.owner)+len(known.contentType), maxRecords)
+	// Should the record be newer than version, it is read once more. The id may be a part of a request's address.
+	s.records.put(strings.Clone(string(id)), version, known, factsSize+len(known.owner)+len(known.contentType), maxRecords)
 	return known.facts, nil
 }
 

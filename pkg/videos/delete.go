@@ -77,9 +77,12 @@ func (c *Collection) Delete(ctx context.Context, in Intent) error {
 	if err := c.clear(ctx, in); err != nil {
 		c.Log.WarnContext(ctx, "a deleted video is not removed yet; the sweep goes on", "videoId", in.VideoID, "error", err)
 	}
-	time.Sleep(time.Until(hidden.Add(c.Lease))) // who has seen the video just before goes by that until then
+	c.linger(hidden)
 	return nil
 }
+
+// linger waits until nobody goes any more by having seen a video that was gone at a time.
+func (c *Collection) linger(gone time.Time) { time.Sleep(time.Until(gone.Add(c.Linger))) }
 
 // Gone reports whether somebody has begun to remove a video. If so, what a finalize that was still under way has left of it is
 // taken away again.

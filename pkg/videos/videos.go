@@ -7,7 +7,7 @@
 //
 //	pending/deletions/{videoId}    who wants it removed, and which upload it comes from
 //	the audit entry
-//	the record, in a directory the whole folder, taken away      a Lease later every link is dead
+//	the record, in a directory the whole folder, taken away      a Lease later at most every link is dead
 //	the marker that it wants work, and its tasks
 //	its bytes
 //	what the upload's record tells of it: that says from here on that the video was deleted
@@ -82,10 +82,11 @@ type Collection struct {
 	Deletion Deletion
 	// FullAddress keeps whole client addresses with what is to be removed, as AUDIT_IP=full does in the audit log.
 	FullAddress bool
-	// Lease is for how long others take it for granted that a video which was there still is: see stream.Streamer.
-	Lease time.Duration
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Linger is how long DELETE waits, once it has found that a video is gone or seen to it, before it says so: for longer
+	// than the Lease of any stream.Streamer.
+	Linger time.Duration
+	Now    func() time.Time
+	Log    *slog.Logger
 
 	missed  missed
 	tooMany atomic.Int64 // until when, in Unix seconds, requests do not complete the index
