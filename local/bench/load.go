@@ -67,7 +67,7 @@ func (b *bench) byTurns(ctx context.Context, all ...contender) (borne [][]loaded
 }
 
 // turns is how often it is each server's turn in a round.
-const turns = 4
+const turns = 8
 
 // round has each server bear its load for loadTime in the n-th round. They take turns, of which another begins each: what the
 // machine does slower for a while counts for all of them.
