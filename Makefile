@@ -106,7 +106,7 @@ sam-local: sam-build ## run the functions by `sam local start-api` on http://loc
 
 .PHONY: test
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
-	@$(GO) test $(RACE) -timeout 40m $(TESTFLAGS) ./...
+	@$(GO) test $(RACE) -timeout 60m $(TESTFLAGS) ./...
 	@$(MAKE) -s --no-print-directory test-deploy
 
 # A module of its own: the programs need nothing of Kubernetes.
