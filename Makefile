@@ -206,7 +206,7 @@ infrastructure: ## check the running stack in fifteen steps, through nginx as pe
 
 .PHONY: test-on-prem
 test-on-prem: ## set the stack up apart from any other, check it, kill and fill it, and take it down (ONLY=, KEEP=)
-	@VERSION="$(VERSION)" local/test-on-prem.sh
+	@local/test-on-prem.sh
 
 .PHONY: bundle
 bundle: ## put images, configuration and scripts into one archive, for a machine without a network (WITHOUT=, OUT=)

@@ -118,7 +118,7 @@ case "$*" in
 "image inspect"*) [ -f "$LOG.loaded" ] ;;
 load*) : >"$LOG.loaded" ;;
 "compose config --services") printf 'pulsevault\ngrafana\n' ;;
-"compose up"*) exit 1 ;;
+"compose up"*) echo "VERSION ${VERSION-as in .env}" >>"$LOG"; exit 1 ;;
 "info --format {{.NCPU}}") echo 2 ;;
 esac
 `
@@ -192,6 +192,9 @@ func TestSetupLoadsABundle(t *testing.T) {
 		up := regexp.MustCompile(`(?m)^compose up .*`).FindString(asked)
 		if !strings.Contains(up, "--no-build --pull never") || strings.Contains(up, " --build") || !strings.HasSuffix(up, " pulsevault") {
 			t.Errorf("it was started by %q:\n%s", up, said)
+		}
+		if !strings.Contains(asked, "VERSION as in .env") {
+			t.Errorf("compose was told another version than .env has:\n%s", asked)
 		}
 		if !first {
 			break

@@ -132,6 +132,7 @@ write_settings() {
   [ -n "$(setting FRONT_NETWORK)" ] || { network=$(free_network); put FRONT_NETWORK "$network"; } # set -e sees what fails in the first
   for name in SERVER_CPUS WORKER_CPUS; do want $name "$(cpus 2)"; done
   put VERSION "$(version)"
+  unset VERSION # Compose would take it from there and not from .env
   while IFS= read -r line; do # settings that are new since .env was written
     name=${line%%=*}
     grep -q "^$name=" .env || put "$name" "${line#*=}"

@@ -99,6 +99,7 @@ scaled() {
   [ "$(docker compose ps --quiet --status running transcode-worker | wc -l)" -eq "$1" ] && [ "$seen" = "$1" ]
 }
 
+unset VERSION # Compose would take it, and not what setup calls the images
 say "a stack of its own: $PROJECT"
 mkdir "$T/stack"
 git ls-files -z --cached --others --exclude-standard | grep -zv '^\.tools' | xargs -0 tar -c | tar -x -C "$T/stack"
