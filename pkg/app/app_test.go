@@ -40,6 +40,12 @@ func newApp(t *testing.T, settings map[string]string) (*app.App, app.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openApp(t, c), c
+}
+
+// openApp is one more process of an installation.
+func openApp(t *testing.T, c app.Config) *app.App {
+	t.Helper()
 	a, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +55,7 @@ func newApp(t *testing.T, settings map[string]string) (*app.App, app.Config) {
 			t.Error(err)
 		}
 	})
-	return a, c
+	return a
 }
 
 // Processes that begin on one folder at once do not stumble over what each tries there. In containers they may all have

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"log/slog"
 	"net/http"
 	"sync"
 	"testing"
@@ -15,16 +14,7 @@ import (
 func TestNobodyGetsALinkToAVideoThatIsGone(t *testing.T) {
 	var c app.Config
 	here := newTenant(t, func(a *app.App) answering { c = a.Config(); return overHTTP(a) })
-	other, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := other.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	there := tenant{t, overHTTP(other), here.keys}
+	there := tenant{t, overHTTP(openApp(t, c)), here.keys}
 	for range 3 {
 		id := here.store("ann")
 		if status, text := there.request("viewer", "POST /media/sign", id); status != http.StatusOK {

@@ -99,7 +99,7 @@ func TestPresenceIsLeased(t *testing.T) {
 	})
 }
 
-// The later of two clocks ends a lease.
+// Whichever of the two clocks comes to its end first ends a lease.
 func TestLeaseEndsByBothClocks(t *testing.T) {
 	for _, tc := range []struct {
 		monotonic, wall time.Duration

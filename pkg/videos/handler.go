@@ -69,10 +69,10 @@ func (c *Collection) ServeDelete(w http.ResponseWriter, r *http.Request) error {
 		return vault.Errorf(vault.Forbidden, "forbidden", "your roles do not allow that")
 	}
 	v, _, err := c.find(r, auth.Delete)
-	if err != nil && vault.KindOf(err) == vault.NotFound {
-		c.linger(time.Now()) // another DELETE may have got so far and no further
-	}
 	if err != nil {
+		if vault.KindOf(err) == vault.NotFound {
+			c.linger(time.Now()) // another DELETE may have got so far and no further
+		}
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), deleteTimeout)
