@@ -221,7 +221,7 @@ func (w *faultyWorld) wantEverything() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.contest.settle(w.T)
+	w.both[0].await(w.contest.settle(w.T), "transcode_failed") // random bytes are no video
 	for id, content := range w.queued {
 		w.both[0].await(id, "transcoded")
 		w.both[1].wantOriginal(id, content)
@@ -302,8 +302,8 @@ func (c *contest) note(a answer, err error, expected ...int) {
 	c.odd = append(c.odd, fmt.Sprintf("%d %s %v", a.status, a.body, err))
 }
 
-// settle lets one of them finish, and looks at who wrote what.
-func (c *contest) settle(t *testing.T) {
+// settle lets one of them finish, looks at who wrote what, and returns the video that came of it.
+func (c *contest) settle(t *testing.T) (videoID string) {
 	t.Helper()
 	if len(c.odd) > 0 || len(c.acknowledged) == 0 {
 		t.Errorf("%d pieces were acknowledged; odd answers: %q", len(c.acknowledged), c.odd)
@@ -332,4 +332,5 @@ func (c *contest) settle(t *testing.T) {
 		}
 	}
 	t.Logf("acknowledged pieces: %v", wrote)
+	return id
 }

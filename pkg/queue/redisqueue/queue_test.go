@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
 
 	"pulsevault/pkg/queue"
 	"pulsevault/pkg/queue/redisqueue"
@@ -35,10 +36,15 @@ func enqueue(t *testing.T, q *redisqueue.Queue, task vault.Task, want queue.Outc
 // start runs a worker until stop is called or the test ends. Failed tasks are tried again at once.
 func start(t *testing.T, o redisdb.Options, h queue.Handler) (stop func()) {
 	t.Helper()
+	return startOn(t, redistest.Client(t, o), h)
+}
+
+func startOn(t *testing.T, client *redis.Client, h queue.Handler) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	w := redisqueue.Worker{
-		Client: redistest.Client(t, o), Concurrency: 2, Logger: redistest.Logger(t),
+		Client: client, Concurrency: 2, Logger: redistest.Logger(t),
 		RetryDelay: func(int) time.Duration { return 0 },
 	}
 	go func() { done <- w.Run(ctx, h) }()
@@ -282,4 +288,41 @@ func TestAWorkerWaitsForRedis(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("the worker did not come back")
 	}
+}
+
+// A Redis that is slow for once does not cost a task the time of its lease.
+func TestASlowAnswerLosesNoTask(t *testing.T) {
+	t.Parallel()
+	o := redistest.Start(t).Options()
+	q, task := redisqueue.New(redistest.Client(t, o)), newTask()
+	enqueue(t, q, task, queue.Queued)
+	slow := *redistest.Client(t, o).Options()
+	slow.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return lateConn{c}, err
+	}
+	client := redis.NewClient(&slow)
+	defer func() { _ = client.Close() }()
+	tries := make(chan int, 9)
+	stop := startOn(t, client, func(context.Context, vault.Task, bool) error {
+		tries <- state(t, q, task).Retried
+		return nil
+	})
+	defer stop()
+	select {
+	case n := <-tries:
+		if n != 0 {
+			t.Errorf("the task was handed out %d times before, to nobody", n)
+		}
+	case <-time.After(patience):
+		t.Error("nobody got the task")
+	}
+}
+
+// lateConn is read a while after what is to be read may have come.
+type lateConn struct{ net.Conn }
+
+func (c lateConn) Read(b []byte) (int, error) {
+	time.Sleep(1200 * time.Millisecond)
+	return c.Conn.Read(b)
 }

@@ -23,6 +23,9 @@ const (
 	// abortAfter is how long asynq waits before it puts running tasks back. Those that have just succeeded must be
 	// through by then.
 	abortAfter = 100 * time.Millisecond
+	// answerTimeout is long, as nobody waits for a worker: a task whose taking is given up before the answer is there may have
+	// been handed out all the same, and then lies until its lease has run out.
+	answerTimeout = 3 * time.Second
 )
 
 // DefaultPatience is how long a worker takes at most to end, if nothing else is said. Whoever ends it must not kill it before.
@@ -72,12 +75,13 @@ func (w Worker) Run(ctx context.Context, h queue.Handler) error {
 	return nil
 }
 
-// patientClient makes asynq's own client. asynq asks again at once when Redis does not answer: the pauses between the
-// tries keep that from taking a whole CPU.
+// patientClient makes asynq's own client. asynq asks again at once when Redis does not answer: the pause before the second
+// try keeps that from taking a whole CPU.
 func (w Worker) patientClient() *redis.Client {
 	opts := *w.Client.Options()
-	opts.MaxRetries = 3
-	opts.MinRetryBackoff = 100 * time.Millisecond
+	opts.ReadTimeout = answerTimeout
+	opts.MaxRetries = 1
+	opts.MinRetryBackoff = 300 * time.Millisecond
 	opts.MaxRetryBackoff = 500 * time.Millisecond
 	opts.PoolSize = max(w.Concurrency, 1) + 8
 	opts.MaxConcurrentDials = 0
