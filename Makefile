@@ -191,10 +191,11 @@ on-prem: ## set PulseVault up on this machine with Docker: .env, certificate, co
 rotate: ## change a secret while all runs: SECRET=hmac (FINISH=yes, FORCE=yes), redis, certificate (FULLCHAIN= PRIVKEY=)
 	@local/rotate.sh $(SECRET) $(if $(FINISH),--finish) $(if $(FORCE),--force) $(FULLCHAIN) $(PRIVKEY)
 
+# Compose would take a VERSION of the environment, and not the one of .env.
 .PHONY: backup
 backup: ## take a snapshot of the running stack into BACKUP, a folder of user 10001 on another disk (KEEP_SNAPSHOTS=30)
 	@test -d "$(BACKUP)" || { echo "BACKUP names no folder" >&2; exit 1; }
-	@docker compose run --rm --no-deps -T --volume "$(abspath $(BACKUP)):/backup" transcode-worker backup /backup --keep $(or $(KEEP_SNAPSHOTS),30)
+	@env -u VERSION docker compose run --rm --no-deps -T --volume "$(abspath $(BACKUP)):/backup" transcode-worker backup /backup --keep $(or $(KEEP_SNAPSHOTS),30)
 
 .PHONY: restore-drill
 restore-drill: ## bring the newest snapshot of BACKUP back in a container of its own, check it, and play of it
