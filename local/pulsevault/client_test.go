@@ -49,8 +49,9 @@ func (c client) try(method, target string, body io.Reader, headers ...string) (a
 		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	data, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, data}, err
+	data := bytes.NewBuffer(make([]byte, 0, max(resp.ContentLength, 0)+bytes.MinRead)) // a buffer that grows takes the race detector much time
+	_, err = data.ReadFrom(resp.Body)
+	return answer{resp.StatusCode, resp.Header, data.Bytes()}, err
 }
 
 func (c client) do(want int, method, target string, body io.Reader, headers ...string) answer {
