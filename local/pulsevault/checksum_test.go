@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -29,8 +30,30 @@ func (c client) patchClaimed(location string, offset int, piece io.Reader, claim
 
 func (c client) wantOffset(location string, want int) {
 	c.t.Helper()
-	if got := c.do(200, "HEAD", location, nil, "Tus-Resumable", "1.0.0").header.Get("Upload-Offset"); got != strconv.Itoa(want) {
-		c.t.Errorf("Upload-Offset is %s, want %d", got, want)
+	var a answer
+	err := again(func() (err error) {
+		if a, err = c.try("HEAD", location, nil, "Tus-Resumable", "1.0.0"); err == nil && a.status != 200 {
+			err = fmt.Errorf("HEAD: %d %s", a.status, a.body)
+		}
+		return err
+	})
+	if got := a.header.Get("Upload-Offset"); err != nil || got != strconv.Itoa(want) {
+		c.t.Fatalf("Upload-Offset is %s, want %d: %v", got, want, err)
+	}
+}
+
+// sendClaimed sends a piece that is what it is claimed to be.
+func (c client) sendClaimed(location string, offset int, piece []byte) {
+	c.t.Helper()
+	err := again(func() error {
+		a, err := c.patchClaimed(location, offset, bytes.NewReader(piece), piece)
+		if err == nil && a.status != 204 {
+			err = fmt.Errorf("PATCH: %d %s", a.status, a.body)
+		}
+		return err
+	})
+	if err != nil {
+		c.t.Fatal(err)
 	}
 }
 
@@ -49,9 +72,7 @@ func TestDamagedPieceDoesNotCount(t *testing.T) {
 				t.Errorf("a damaged piece is answered with %d %s, %v", a.status, a.body, err)
 			}
 			c.wantOffset(location, offset)
-			if a, err := c.patchClaimed(location, offset, bytes.NewReader(piece), piece); err != nil || a.status != 204 {
-				t.Fatalf("the right piece is answered with %d %s, %v", a.status, a.body, err)
-			}
+			c.sendClaimed(location, offset, piece)
 		}
 		wantFinalized(c, location, content)
 	})
@@ -76,9 +97,7 @@ func TestKilledAfterAClaimedPiece(t *testing.T) {
 				first.awaitDeath(arrow)
 				c.url = p.start().url
 				c.wantOffset(location, offset)
-				if a, err := c.patchClaimed(location, offset, bytes.NewReader(content[offset:]), content[offset:]); err != nil || a.status != 204 {
-					t.Fatalf("%d %s, %v", a.status, a.body, err)
-				}
+				c.sendClaimed(location, offset, content[offset:])
 				wantFinalized(c, location, content)
 			})
 		}
@@ -125,9 +144,7 @@ func wantNothingOfAPiece(p place, sent int) {
 	}
 	c.url = p.start().url
 	c.wantOffset(location, 1000)
-	if a, err := c.patchClaimed(location, 1000, bytes.NewReader(content[1000:]), content[1000:]); err != nil || a.status != 204 {
-		p.t.Fatalf("%d %s, %v", a.status, a.body, err)
-	}
+	c.sendClaimed(location, 1000, content[1000:])
 	wantFinalized(c, location, content)
 }
 

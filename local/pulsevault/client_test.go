@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pulsevault/pkg/hls"
 	"pulsevault/pkg/storyboard"
@@ -110,6 +111,26 @@ func (c client) finalize(location string) (videoID string, err error) {
 		return "", fmt.Errorf("finalize: %d %s", a.status, a.body)
 	}
 	return v.VideoID, nil
+}
+
+// again does something as often as it is answered, with 503, that it is to be tried again: on a busy machine Redis may stall.
+func again(do func() error) (err error) {
+	for range 100 {
+		if err = do(); err == nil || !strings.Contains(err.Error(), ": 503 ") {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
+// finalizeInTime finalizes as a client does that is told to try again.
+func (c client) finalizeInTime(location string) (videoID string, err error) {
+	err = again(func() error {
+		videoID, err = c.finalize(location)
+		return err
+	})
+	return videoID, err
 }
 
 // send uploads and finalizes a file, and returns its video.

@@ -82,7 +82,7 @@ func wantSurvival(s *story, p place) {
 	p.t.Helper()
 	second := p.start()
 	s.url = second.url
-	if err := s.goOn(); err != nil {
+	if err := again(s.goOn); err != nil {
 		p.t.Fatalf("after the restart: %v", err)
 	}
 	s.await(s.videoID, "transcoded")

@@ -66,7 +66,7 @@ func asVideo(content []byte) []byte {
 // wantFinalized makes a video of an upload and compares its original with what was sent.
 func wantFinalized(c client, location string, content []byte) {
 	c.t.Helper()
-	id, err := c.finalize(location)
+	id, err := c.finalizeInTime(location)
 	if err != nil {
 		c.t.Fatal(err)
 	}

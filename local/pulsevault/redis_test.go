@@ -231,17 +231,6 @@ func (w *faultyWorld) wantEverything() {
 	verifyAudit(w.T, w.root, w.settings...)
 }
 
-// finalizeInTime finalizes as a client does that is told to try again.
-func (c client) finalizeInTime(location string) (videoID string, err error) {
-	for range 100 {
-		if videoID, err = c.finalize(location); err == nil || !strings.HasPrefix(err.Error(), "finalize: 503") {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return videoID, err
-}
-
 const (
 	contestSize  = 64 << 20
 	contestPiece = 128 << 10
