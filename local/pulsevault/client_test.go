@@ -142,10 +142,10 @@ func (c client) send(path string) (videoID string) {
 	}
 	location, err := c.create(len(content))
 	if err == nil {
-		_, err = c.resume(location, content, 1<<20)
+		err = c.insist(location, content, 1<<20)
 	}
 	if err == nil {
-		videoID, err = c.finalize(location)
+		videoID, err = c.finalizeInTime(location)
 	}
 	if err != nil {
 		c.t.Fatal(err)
