@@ -154,7 +154,9 @@ func (c client) breakOff(location string, piece []byte) error {
 	} {
 		r.Header.Set(name, value)
 	}
-	if resp, err := http.DefaultClient.Do(r); err == nil {
+	own := &http.Transport{} // or whoever asks next may be given the broken connection
+	defer own.CloseIdleConnections()
+	if resp, err := own.RoundTrip(r); err == nil {
 		_ = resp.Body.Close()
 		return fmt.Errorf("a piece that broke off is answered with %d", resp.StatusCode)
 	}
