@@ -76,14 +76,22 @@ func (c client) create(size int) (location string, err error) {
 	return a.header.Get("Location"), err
 }
 
-// resume asks for the offset and sends the rest in pieces.
-func (c client) resume(location string, content []byte, piece int) (offset int, err error) {
+// offset asks how much of an upload the server has.
+func (c client) offset(location string) (offset int, err error) {
 	a, err := c.try("HEAD", location, nil, "Tus-Resumable", "1.0.0")
 	if err != nil {
 		return 0, err
 	}
-	if offset, err = strconv.Atoi(a.header.Get("Upload-Offset")); err != nil {
+	if offset, err = strconv.Atoi(a.header.Get("Upload-Offset")); err != nil || a.status != http.StatusOK {
 		return 0, fmt.Errorf("HEAD: %d without an offset", a.status)
+	}
+	return offset, nil
+}
+
+// resume asks for the offset and sends the rest in pieces.
+func (c client) resume(location string, content []byte, piece int) (offset int, err error) {
+	if offset, err = c.offset(location); err != nil {
+		return 0, err
 	}
 	for offset < len(content) {
 		end := min(offset+piece, len(content))
@@ -124,6 +132,14 @@ func again(do func() error) (err error) {
 	return err
 }
 
+// resumeInTime resumes as a client does that is told to try again.
+func (c client) resumeInTime(location string, content []byte, piece int) error {
+	return again(func() error {
+		_, err := c.resume(location, content, piece)
+		return err
+	})
+}
+
 // finalizeInTime finalizes as a client does that is told to try again.
 func (c client) finalizeInTime(location string) (videoID string, err error) {
 	err = again(func() error {
@@ -142,7 +158,7 @@ func (c client) send(path string) (videoID string) {
 	}
 	location, err := c.create(len(content))
 	if err == nil {
-		err = c.insist(location, content, 1<<20)
+		err = c.resumeInTime(location, content, 1<<20)
 	}
 	if err == nil {
 		videoID, err = c.finalizeInTime(location)

@@ -302,13 +302,12 @@ func TestASlowAnswerLosesNoTask(t *testing.T) {
 		return lateConn{c}, err
 	}
 	client := redis.NewClient(&slow)
-	defer func() { _ = client.Close() }()
+	t.Cleanup(func() { _ = client.Close() })
 	tries := make(chan int, 9)
-	stop := startOn(t, client, func(context.Context, vault.Task, bool) error {
+	startOn(t, client, func(context.Context, vault.Task, bool) error {
 		tries <- state(t, q, task).Retried
 		return nil
 	})
-	defer stop()
 	select {
 	case n := <-tries:
 		if n != 0 {
