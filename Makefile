@@ -106,6 +106,9 @@ sam-local: sam-build ## run the functions by `sam local start-api` on http://loc
 
 .PHONY: test
 test: deps-test ## install what is missing and run every test (RACE= leaves the race detector out)
+	@for p in nginx node prometheus promtool; do \
+		command -v $$p >/dev/null || echo "NOT TESTED: what needs $$p, which is not installed (TESTFLAGS=-v names the tests)"; \
+	done
 	@$(GO) test $(RACE) -timeout 60m $(TESTFLAGS) ./...
 	@$(MAKE) -s --no-print-directory test-deploy
 
